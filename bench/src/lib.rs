@@ -1,0 +1,1 @@
+//! Benchmarks: the generator, the side-by-side runner and criterion benches. Results in results/.

@@ -1,0 +1,1 @@
+//! The routing table: candidates by distance, recursive resolution, next-hop groups, deltas. Pure.

@@ -1,0 +1,1 @@
+//! The routing process, and the millrace command.

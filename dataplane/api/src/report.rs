@@ -1,0 +1,157 @@
+//! Answers to queries. The CLI's JSON and the metrics are made from these, so names here are names users see.
+
+use core::net::Ipv4Addr;
+
+use millrace_net::{Mac, Prefix};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    pub name: String,
+    pub ifindex: u32,
+    pub port: u16,
+    pub mac: Mac,
+    pub mtu: u32,
+    /// Administratively up and with carrier.
+    pub up: bool,
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// "native" or "generic"; "absent" while the device does not exist.
+    pub xdp: String,
+    pub on_failure: String,
+    pub queues: Vec<QueueReport>,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    /// By `XdpOutcome` name, since the program was attached; sums over CPUs.
+    pub xdp_outcomes: Vec<(String, u64)>,
+    /// Why the interface is not in service, in a sentence with what to do; none when it is.
+    pub problem: Option<String>,
+}
+
+/// One (interface, queue) socket.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QueueReport {
+    pub queue: u32,
+    pub worker: u16,
+    /// "zero-copy", "copy" or "generic".
+    pub mode: String,
+    pub xdp: XdpStatistics,
+}
+
+/// getsockopt(XDP_STATISTICS), in the kernel's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct XdpStatistics {
+    pub rx_dropped: u64,
+    pub rx_invalid_descs: u64,
+    pub tx_invalid_descs: u64,
+    pub rx_ring_full: u64,
+    pub rx_fill_ring_empty_descs: u64,
+    pub tx_ring_empty_descs: u64,
+}
+
+/// Sums over all workers. Every name is that of an enum variant in kebab-case.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Counters {
+    /// By `DropReason`: all reasons, zeros included.
+    pub drops: Vec<(String, u64)>,
+    /// By `Verdict`: all verdicts, zeros included.
+    pub verdicts: Vec<(String, u64)>,
+    /// ICMP errors sent, by `type/code` name.
+    pub icmp_sent: Vec<(String, u64)>,
+    /// XDP program outcomes, sums over CPUs and interfaces.
+    pub xdp: Vec<(String, u64)>,
+    pub frames: FrameCensus,
+}
+
+/// Where every UMEM frame is. `total` = the sum of the others, or frames have been lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FrameCensus {
+    pub total: u64,
+    /// In the shared pool and the workers' caches.
+    pub free: u64,
+    /// Posted to the kernel for reception.
+    pub fill: u64,
+    /// Handed to the kernel for transmission and not yet completed.
+    pub tx: u64,
+    /// In a hold queue, waiting for a neighbour.
+    pub held: u64,
+    /// total − (free + fill + tx + held): 0, or a defect. Sampled without stopping workers, see `millrace_frames_lost`.
+    pub lost: i64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Worker {
+    pub worker: u16,
+    pub cpu: u16,
+    pub busy_seconds: f64,
+    pub idle_seconds: f64,
+    pub bursts: u64,
+    pub packets: u64,
+    pub wakeups: u64,
+    /// Bursts by size: 1, 2-3, 4-7, 8-15, 16-31, 32-63, 64 and more.
+    pub burst_histogram: [u64; 7],
+    pub frames_free: u64,
+    pub frames_held: u64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Neighbor {
+    pub interface: String,
+    pub address: Ipv4Addr,
+    pub mac: Option<Mac>,
+    /// "incomplete", "reachable", "stale", "failed" or "permanent".
+    pub state: String,
+    /// Seconds since a worker last sent to it; none if never.
+    pub used_seconds_ago: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Nexthop {
+    pub id: u32,
+    /// "forward", "glean", "local", "blackhole", "unreachable" or "prohibit".
+    pub kind: String,
+    pub members: Vec<NexthopMember>,
+    pub routes: u32,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NexthopMember {
+    pub interface: String,
+    /// None on a glean group.
+    pub gateway: Option<Ipv4Addr>,
+    pub weight: u16,
+    pub buckets: u16,
+    pub mac: Option<Mac>,
+    /// The neighbour's state, as in [`Neighbor`].
+    pub state: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Fib {
+    pub routes: u64,
+    pub generation: u64,
+    pub tbl8_used: u32,
+    pub tbl8_total: u32,
+    pub groups_used: u32,
+    pub groups_total: u32,
+    pub adjacencies_used: u32,
+    pub adjacencies_total: u32,
+    pub refused: u64,
+    /// What the address asked about meets.
+    pub answer: Option<FibAnswer>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FibAnswer {
+    pub address: Ipv4Addr,
+    /// None: no route.
+    pub prefix: Option<Prefix>,
+    pub nexthop: Option<Nexthop>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FibRoute {
+    pub prefix: Prefix,
+    pub nexthop: u32,
+}
