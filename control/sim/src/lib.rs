@@ -1,0 +1,1 @@
+//! Whole networks in one test: virtual time, links with seeded loss, failures, invariants, an oracle.
