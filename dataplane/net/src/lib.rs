@@ -5,10 +5,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod checksum;
 pub mod mac;
 pub mod port;
 pub mod prefix;
 pub mod time;
+pub mod wire;
 
 pub use mac::Mac;
 pub use port::PortId;

@@ -121,7 +121,9 @@ impl fmt::Display for PrefixError {
         match self {
             Self::Syntax => f.write_str("expected a prefix such as 192.0.2.0/24"),
             Self::Length(len) => write!(f, "a prefix length is 0 to 32, not {len}"),
-            Self::HostBits(prefix) => write!(f, "bits beyond the prefix length are set; did you mean {prefix}?"),
+            Self::HostBits(prefix) => {
+                write!(f, "bits beyond the prefix length are set; did you mean {prefix}?")
+            }
         }
     }
 }
