@@ -1,0 +1,158 @@
+//! `lab`: the demo, and labs to play with.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use millrace_lab::topology::{Chain, Line};
+use millrace_lab::{Lab, Node, Router, config, millrace, missing, sweep};
+
+use crate::paint::{Ink, Screen};
+
+mod demo;
+mod paint;
+
+/// Network namespaces with routers in them.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows what Millrace does: ping, traceroute, TCP, refusals, and what the counters say of it.
+    Demo,
+    /// Makes a lab and keeps it until Ctrl-C.
+    Up(Plan),
+    /// Makes a lab and opens a shell on the client; leaving the shell removes the lab.
+    Shell(Plan),
+    /// Removes what killed labs have left behind.
+    Clean,
+}
+
+#[derive(Debug, clap::Args)]
+struct Plan {
+    #[arg(long, value_enum, default_value = "line")]
+    topology: Topology,
+    #[arg(long, value_enum, default_value = "millrace")]
+    router: Forwarder,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Topology {
+    /// client – router – server
+    Line,
+    /// client – r1 – r2 – r3 – server
+    Chain,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Forwarder {
+    Millrace,
+    /// Plain Linux forwarding, to compare with.
+    Kernel,
+}
+
+fn main() -> ExitCode {
+    let screen = Screen::new();
+    match run(Args::parse(), screen) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            screen.bad(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// False when a step of the demo failed; it has said so itself.
+fn run(args: Args, screen: Screen) -> Result<bool> {
+    if let Some(reason) = missing() {
+        bail!("{reason}");
+    }
+    match args.command {
+        Command::Demo => return demo::run(screen),
+        Command::Up(plan) => {
+            let _up = Up::new(&plan, screen)?;
+            screen.line("Ctrl-C removes the lab.");
+            loop {
+                std::thread::park();
+            }
+        }
+        Command::Shell(plan) => {
+            let up = Up::new(&plan, screen)?;
+            screen.line(&format!("A shell on {}; leaving it removes the lab.", up.nodes[0].name()));
+            let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
+            // How the shell ended is its user's business.
+            up.nodes[0].command::<&str>(shell, []).status().context("cannot start a shell")?;
+        }
+        Command::Clean => {
+            let swept = sweep();
+            screen.line(&format!("{} namespaces removed", swept.len()));
+            screen.block(&swept.join("\n"));
+        }
+    }
+    Ok(true)
+}
+
+/// A lab with everything in it running. Routers end before their namespaces do.
+struct Up {
+    nodes: Vec<Node>,
+    _routers: Vec<Router>,
+    _lab: Lab,
+}
+
+impl Up {
+    fn new(plan: &Plan, screen: Screen) -> Result<Self> {
+        let lab = Lab::new()?;
+        // Client first; then each router with its interfaces and static routes.
+        let (nodes, routers) = match plan.topology {
+            Topology::Line => {
+                let Line { client, router, server } = Line::new(&lab)?;
+                (vec![client, router.clone(), server], vec![(router, ["lan", "wan"], &[] as &[_])])
+            }
+            Topology::Chain => {
+                let Chain { client, routers: [r1, r2, r3], server } = Chain::new(&lab)?;
+                let nodes = vec![client, r1.clone(), r2.clone(), r3.clone(), server];
+                let ends = ["west", "east"];
+                let [s1, s2, s3] = Chain::ROUTES;
+                (nodes, vec![(r1, ends, s1), (r2, ends, s2), (r3, ends, s3)])
+            }
+        };
+        let mut running = Vec::new();
+        for (node, interfaces, statics) in routers {
+            match plan.router {
+                Forwarder::Millrace => {
+                    running.push(Router::start(&node, &config(&interfaces, &Chain::statics(statics)))?)
+                }
+                Forwarder::Kernel => {
+                    node.forwards()?;
+                    for (prefix, via) in statics {
+                        node.ip(&format!("route add {prefix} via {via}"))?;
+                    }
+                }
+            }
+        }
+        for node in &nodes {
+            screen.line(&format!(
+                "{:>8}  {}",
+                node.name(),
+                screen.ink(Ink::Blue, &format!("ip netns exec {} bash", node.namespace()))
+            ));
+        }
+        if !running.is_empty() {
+            screen.line("The routers answer to:");
+        }
+        for router in &running {
+            let ask = format!(
+                "MILLRACE_RUN_DIR={} {} show interfaces",
+                router.run_dir().display(),
+                millrace()?.display()
+            );
+            screen.line(&format!("{:>8}  {}", router.node().name(), screen.ink(Ink::Blue, &ask)));
+        }
+        Ok(Self { nodes, _routers: running, _lab: lab })
+    }
+}
