@@ -1,0 +1,136 @@
+//! What lies between two configurations, setting by setting, and what it takes to put each change into effect.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{Config, StaticRoute};
+
+/// One setting that differs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Change {
+    /// `interface "eth0".on-failure`, or `static "10.0.0.0/8" distance 1`.
+    pub setting: String,
+    /// As in a configuration file; none: was not there.
+    pub old: Option<String>,
+    /// None: is not there any more.
+    pub new: Option<String>,
+    pub effect: Effect,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// In force at once.
+    Live,
+    /// When the dataplane is started the next time.
+    RestartDataplane,
+    /// When control is started the next time.
+    RestartControl,
+}
+
+/// Settings the dataplane fixes when it starts.
+const FIXED_AT_START: [&str; 4] = ["dataplane.workers", "dataplane.mode", "dataplane.busy-poll", "dataplane.frames"];
+
+/// Every difference, by section and name. Empty: the two mean the same.
+pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let (old_settings, new_settings) = (settings(old), settings(new));
+    let mut names: Vec<_> = old_settings.keys().chain(new_settings.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut changes = Vec::new();
+    for name in names {
+        let (before, after) = (old_settings.get(name), new_settings.get(name));
+        if before.map(Setting::identity) == after.map(Setting::identity) {
+            continue;
+        }
+        let file = match (before, after) {
+            (Some(Setting::File(old)), Some(Setting::File(new))) => Some(file_change(old, new)),
+            _ => None,
+        };
+        let (old, new) = file.map_or_else(
+            || (before.map(Setting::text), after.map(Setting::text)),
+            |(old, new)| (Some(old), Some(new)),
+        );
+        changes.push(Change { setting: name.1.clone(), old, new, effect: effect(&name.1) });
+    }
+    changes
+}
+
+fn effect(setting: &str) -> Effect {
+    if FIXED_AT_START.contains(&setting) {
+        Effect::RestartDataplane
+    } else if setting == "http.listen" {
+        Effect::RestartControl
+    } else {
+        Effect::Live
+    }
+}
+
+enum Setting<'c> {
+    Text(String),
+    /// A table of prefixes is compared as such and shown as its size.
+    File(&'c StaticRoute),
+}
+
+impl Setting<'_> {
+    fn identity(&self) -> Result<&str, (&[millrace_net::Prefix], String)> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::File(route) => Err((&route.prefixes, route.target.to_string())),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::File(route) => format!("{} prefixes, {}", route.prefixes.len(), route.target),
+        }
+    }
+}
+
+fn file_change(old: &StaticRoute, new: &StaticRoute) -> (String, String) {
+    let added = new.prefixes.iter().filter(|prefix| old.prefixes.binary_search(prefix).is_err()).count();
+    let removed = old.prefixes.len() + added - new.prefixes.len();
+    let before = format!("{} prefixes, {}", old.prefixes.len(), old.target);
+    (before, format!("{} prefixes (+{added} -{removed}), {}", new.prefixes.len(), new.target))
+}
+
+/// Sorts sections in the order of the file's reference.
+type Name = (u8, String);
+
+/// The configuration as settings with the values they have in a file; defaults included.
+fn settings(config: &Config) -> BTreeMap<Name, Setting<'_>> {
+    let mut out = BTreeMap::new();
+    let text = |value: String| Setting::Text(value);
+    // The effective configuration is one `key = value` a line: the settings are read off it.
+    let mut section = (0, String::new());
+    let printed = Config { statics: Vec::new(), ..config.clone() }.to_string();
+    for line in printed.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            let header = header.trim_matches(['[', ']']);
+            section = (rank(header), header.to_owned());
+        } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            if section.1 == "interface" && key == "name" {
+                section.1 = format!("interface {value}");
+                out.insert((section.0, section.1.clone()), text("present".to_owned()));
+            } else {
+                out.insert((section.0, format!("{}.{key}", section.1)), text(value.to_owned()));
+            }
+        }
+    }
+    for route in &config.statics {
+        let (name, setting) = match (&route.file, route.prefixes.first()) {
+            (Some(file), _) => (file.display().to_string(), Setting::File(route)),
+            (None, Some(prefix)) => (prefix.to_string(), text(route.target.to_string())),
+            (None, None) => continue,
+        };
+        out.insert((rank("static"), format!("static \"{name}\" distance {}", route.distance)), setting);
+    }
+    out
+}
+
+fn rank(section: &str) -> u8 {
+    let at = super::SECTIONS.iter().position(|known| section == known.name).unwrap_or(super::SECTIONS.len());
+    u8::try_from(at).unwrap_or(u8::MAX)
+}

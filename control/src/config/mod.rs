@@ -1,0 +1,61 @@
+//! The configuration file: TOML text in, a checked [`Config`] out, or every problem that was found.
+//!
+//! ```text
+//!   text ──read──▶ spanned TOML ──sections──▶ values with their places ──check──▶ Config
+//!                        └──────────┴──────── Problem (file, line, column, key, value, expected) ──▶ ConfigError
+//! ```
+//!
+//! A `Config` holds only what can be carried out: what this version does not have is refused here, so that nobody
+//! believes in a setting that has no effect. Everything below trusts the types and checks nothing again.
+
+mod model;
+mod problem;
+mod reference;
+mod read;
+mod sections;
+mod statics;
+mod prefix_file;
+mod check;
+mod print;
+mod diff;
+
+pub use diff::{Change, Effect, diff};
+pub use model::{Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Router, StaticRoute, StaticTarget, StaticVia};
+pub use problem::{ConfigError, Problem, Severity};
+pub use reference::{Key, SECTIONS, Section, markdown};
+
+use std::path::Path;
+use std::sync::Arc;
+
+use problem::Source;
+
+/// A file that can be carried out, with what its writer should be told about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Problems that are no reason to refuse.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads and checks the file, and the prefix files it names. Prefix files are looked up from the file's directory.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let bytes = std::fs::read(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&text, path),
+        Err(error) => Err(ConfigError::not_utf8(path, &error)),
+    }
+}
+
+/// Checks `text` as if it stood in the file `path`, which need not exist.
+pub fn parse(text: &str, path: &Path) -> Result<Loaded, ConfigError> {
+    let source = Arc::new(Source::new(path, text));
+    let (config, mut problems) = sections::config(&source);
+    problems.sort_by_key(Problem::place);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(ConfigError { problems });
+    }
+    Ok(Loaded { config, warnings: problems })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The checked configuration. Defaults are filled in; what is `Option` here is optional in the running router too.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millrace_api as api;
+use millrace_net::Prefix;
+
+/// One whole configuration. Comparing two says whether anything changed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    pub router: Router,
+    pub dataplane: Dataplane,
+    /// In the order of the file; names are unique.
+    pub interfaces: Vec<Interface>,
+    /// In the order of the file. No prefix stands twice with the same distance.
+    pub statics: Vec<StaticRoute>,
+    /// None: no TCP listener.
+    pub http: Option<Http>,
+    pub kernel: Kernel,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Router {
+    pub name: Option<String>,
+    /// None: the highest address of the router's interfaces.
+    pub router_id: Option<Ipv4Addr>,
+    pub asn: Option<u32>,
+}
+
+/// `[dataplane]`; see [`api::DataplaneConfig`] for what the fields do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dataplane {
+    /// CPU ids without duplicates. Empty: one worker on the last CPU.
+    pub workers: Vec<u16>,
+    pub mode: api::Mode,
+    /// Never `On`: this version refuses it.
+    pub express: api::Express,
+    pub busy_poll: bool,
+    /// UMEM frames: a power of two.
+    pub frames: u32,
+}
+
+/// Frames where the file names none: 64 MiB of 4 KiB frames.
+pub(super) const DEFAULT_FRAMES: u32 = 16384;
+
+impl Default for Dataplane {
+    fn default() -> Self {
+        Self {
+            workers: Vec::new(),
+            mode: api::Mode::Auto,
+            express: api::Express::Auto,
+            busy_poll: false,
+            frames: DEFAULT_FRAMES,
+        }
+    }
+}
+
+/// `[[interface]]`: a port of the router.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    pub name: String,
+    /// To be added to the kernel where missing. Empty: the kernel's own are used.
+    pub addresses: Vec<InterfaceAddress>,
+    /// Always `None`: this version refuses NAT roles, so that nothing leaves untranslated.
+    pub nat: Option<api::NatRole>,
+    /// Always `Off`: this version refuses the others.
+    pub urpf: api::Urpf,
+    pub on_failure: api::OnFailure,
+    pub queues: api::Queues,
+}
+
+/// An address with the length of its subnet. Unlike a [`Prefix`] it keeps its host bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct InterfaceAddress {
+    pub addr: Ipv4Addr,
+    /// 1 to 32.
+    pub len: u8,
+}
+
+impl InterfaceAddress {
+    /// The subnet the address is in.
+    pub fn subnet(self) -> Prefix {
+        Prefix::truncated(self.addr, self.len)
+    }
+}
+
+impl std::fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.addr, self.len)
+    }
+}
+
+/// `[[static]]`: one target for one prefix or for all prefixes of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StaticRoute {
+    /// Sorted, without duplicates.
+    pub prefixes: Arc<[Prefix]>,
+    /// The file the prefixes were read from; none where the entry itself names its one prefix.
+    pub file: Option<PathBuf>,
+    pub target: StaticTarget,
+    /// 1 to 255.
+    pub distance: u8,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StaticTarget {
+    /// 1 to 64 different addresses; resolved through the other routes.
+    Via(Vec<StaticVia>),
+    /// Destinations are neighbours on this interface, which is one of [`Config::interfaces`].
+    Interface(String),
+    Blackhole,
+    Unreachable,
+    Prohibit,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StaticVia {
+    pub addr: Ipv4Addr,
+    /// 1 to 256.
+    pub weight: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Http {
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Kernel {
+    pub mirror: Mirror,
+}
+
+/// Which routes the kernel's main table gets as well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mirror {
+    #[default]
+    All,
+    /// Everything but BGP.
+    Igp,
+    None,
+}
+
+impl Config {
+    /// The part the dataplane is told.
+    pub fn dataplane_config(&self) -> api::DataplaneConfig {
+        let interfaces = self.interfaces.iter().map(|interface| api::InterfaceConfig {
+            name: interface.name.clone(),
+            nat: interface.nat,
+            urpf: interface.urpf,
+            on_failure: interface.on_failure,
+            queues: interface.queues.clone(),
+        });
+        api::DataplaneConfig {
+            workers: self.dataplane.workers.clone(),
+            mode: self.dataplane.mode,
+            express: self.dataplane.express,
+            busy_poll: self.dataplane.busy_poll,
+            frames: self.dataplane.frames,
+            interfaces: interfaces.collect(),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The effective configuration as a file of its own: every default written out. Loading it gives the same `Config`.
+
+use std::fmt;
+
+use millrace_api as api;
+
+use super::model::{Config, StaticRoute, StaticTarget};
+use super::sections::{EXPRESS, MIRRORS, MODES, NAT_ROLES, ON_FAILURE, URPF, name_of};
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[router]")?;
+        optional(f, "name", self.router.name.as_ref().map(quoted), "none")?;
+        optional(f, "router-id", self.router.router_id.map(|id| format!("\"{id}\"")), "the highest address")?;
+        optional(f, "asn", self.router.asn, "none")?;
+        writeln!(f, "\n[dataplane]")?;
+        let workers = (!self.dataplane.workers.is_empty()).then(|| format!("{:?}", self.dataplane.workers));
+        optional(f, "workers", workers, "one worker on the last CPU")?;
+        writeln!(f, "mode = \"{}\"", name_of(MODES, &self.dataplane.mode))?;
+        writeln!(f, "express = \"{}\"", name_of(EXPRESS, &self.dataplane.express))?;
+        writeln!(f, "busy-poll = {}", self.dataplane.busy_poll)?;
+        writeln!(f, "frames = {}", self.dataplane.frames)?;
+        for interface in &self.interfaces {
+            writeln!(f, "\n[[interface]]\nname = {}", quoted(&interface.name))?;
+            let addresses: Vec<_> = interface.addresses.iter().map(|address| format!("\"{address}\"")).collect();
+            let addresses = (!addresses.is_empty()).then(|| format!("[{}]", addresses.join(", ")));
+            optional(f, "addresses", addresses, "those the kernel has")?;
+            let nat = interface.nat.map(|role| format!("\"{}\"", name_of(NAT_ROLES, &role)));
+            optional(f, "nat", nat, "none: plain routing")?;
+            writeln!(f, "urpf = \"{}\"", name_of(URPF, &interface.urpf))?;
+            writeln!(f, "on-failure = \"{}\"", name_of(ON_FAILURE, &interface.on_failure))?;
+            writeln!(f, "queues = {}", queues(&interface.queues))?;
+        }
+        for route in &self.statics {
+            writeln!(f, "\n[[static]]\n{route}")?;
+        }
+        match &self.http {
+            Some(http) => writeln!(f, "\n[http]\nlisten = \"{}\"", http.listen)?,
+            None => writeln!(f, "\n# [http] absent: no TCP listener")?,
+        }
+        writeln!(f, "\n[kernel]\nmirror = \"{}\"", name_of(MIRRORS, &self.kernel.mirror))
+    }
+}
+
+impl fmt::Display for StaticRoute {
+    /// The keys of the entry, a line each, without the header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.prefixes.first()) {
+            (Some(file), _) => writeln!(f, "prefixes-from = {}", quoted(&file.to_string_lossy()))?,
+            (None, Some(prefix)) => writeln!(f, "prefix = \"{prefix}\"")?,
+            (None, None) => {}
+        }
+        writeln!(f, "{}", self.target)?;
+        write!(f, "distance = {}", self.distance)
+    }
+}
+
+impl fmt::Display for StaticTarget {
+    /// The key and the value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Via(members) => {
+                f.write_str("via = [")?;
+                for (i, via) in members.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { ", " };
+                    match via.weight {
+                        1 => write!(f, "{comma}\"{}\"", via.addr)?,
+                        weight => write!(f, "{comma}{{ via = \"{}\", weight = {weight} }}", via.addr)?,
+                    }
+                }
+                f.write_str("]")
+            }
+            Self::Interface(name) => write!(f, "interface = {}", quoted(name)),
+            Self::Blackhole => f.write_str("kind = \"blackhole\""),
+            Self::Unreachable => f.write_str("kind = \"unreachable\""),
+            Self::Prohibit => f.write_str("kind = \"prohibit\""),
+        }
+    }
+}
+
+/// A line for a value, or a remark that says what holds without one.
+fn optional(f: &mut fmt::Formatter<'_>, key: &str, value: Option<impl fmt::Display>, absent: &str) -> fmt::Result {
+    match value {
+        Some(value) => writeln!(f, "{key} = {value}"),
+        None => writeln!(f, "# {key}: {absent}"),
+    }
+}
+
+pub(super) fn queues(queues: &api::Queues) -> String {
+    match queues {
+        api::Queues::All => "\"all\"".to_owned(),
+        api::Queues::Only(queues) => format!("{queues:?}"),
+    }
+}
+
+/// A TOML string.
+pub(super) fn quoted(text: impl AsRef<str>) -> String {
+    toml::Value::String(text.as_ref().to_owned()).to_string()
+}

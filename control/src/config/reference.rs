@@ -1,0 +1,194 @@
+//! Every key of the configuration: the one list that the reader knows keys by, that errors quote and that
+//! `deploy/examples/CONFIG.md` is made from.
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// As in the file, without brackets: `interface`.
+    pub name: &'static str,
+    /// Written `[[name]]`, any number of times.
+    pub repeated: bool,
+    pub help: &'static str,
+    pub keys: &'static [Key],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub name: &'static str,
+    /// Completes "expected …".
+    pub expected: &'static str,
+    /// What holds where the key is absent.
+    pub default: &'static str,
+    pub help: &'static str,
+}
+
+const fn key(name: &'static str, expected: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key { name, expected, default, help }
+}
+
+impl Section {
+    /// The header as the file has it.
+    pub fn header(&self) -> String {
+        if self.repeated { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
+
+    /// The key of this name.
+    pub(super) fn find(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+pub(super) const ROUTER: Section = Section {
+    name: "router",
+    repeated: false,
+    help: "The router as a whole.",
+    keys: &[
+        key("name", "a name of 1 to 63 letters, digits, `-`, `_` and `.`", "none", "Shown by `millrace show version` and in the metrics."),
+        key("router-id", "an IPv4 address such as \"10.255.0.1\"", "the highest address", "Identifies the router to routing protocols."),
+        key("asn", "an autonomous system number, 1 to 4294967294", "none", "The router's own AS; needed with `[bgp]`."),
+    ],
+};
+
+pub(super) const DATAPLANE: Section = Section {
+    name: "dataplane",
+    repeated: false,
+    help: "How packets are forwarded. Changes of `workers`, `mode`, `busy-poll` and `frames` take a restart of the dataplane.",
+    keys: &[
+        key("workers", "a list of different CPU ids such as [1, 2]", "one worker on the last CPU", "One pinned worker each."),
+        key(
+            "mode",
+            "\"auto\", \"zero-copy\", \"copy\" or \"generic\"",
+            "\"auto\"",
+            "`auto`: native XDP, zero-copy where the driver can, else copy. `zero-copy`: refuses to start where the driver cannot. \
+             `generic`: works on every driver, slowly. The mode in force is shown by `millrace show interfaces`.",
+        ),
+        key("express", "\"auto\" or \"off\"", "\"auto\"", "Forwarding in the XDP program itself. This version has none: `auto` means off, `on` is refused."),
+        key("busy-poll", "true or false", "false", "Workers never sleep: less latency, one CPU each at 100 %."),
+        key(
+            "frames",
+            "a power of two from 1024 to 4194304",
+            "16384",
+            "Packet buffers of 4 KiB, shared by all interfaces and queues.",
+        ),
+    ],
+};
+
+pub(super) const INTERFACE: Section = Section {
+    name: "interface",
+    repeated: true,
+    help: "A port of the router. Only interfaces named here forward; the device may come and go while the router runs.",
+    keys: &[
+        key("name", "the name of a Linux interface such as \"eth0\"", "required", "The interface."),
+        key(
+            "addresses",
+            "a list of addresses with their prefix length such as [\"192.0.2.2/30\"]",
+            "those the kernel has",
+            "Added to the kernel where missing.",
+        ),
+        key("nat", "\"inside\" or \"outside\"", "none: plain routing", "The interface's side in address translation. Not in this version: refused."),
+        key("urpf", "\"off\"", "\"off\"", "Reverse path check of sources (RFC 3704). `loose` and `strict` are not in this version: refused."),
+        key(
+            "on-failure",
+            "\"kernel\" or \"drop\"",
+            "\"drop\" with a `nat` role, else \"kernel\"",
+            "While no worker is there: `kernel` lets the kernel forward with the mirrored routes, `drop` forwards nothing.",
+        ),
+        key("queues", "\"all\" or a list of different queue numbers such as [0, 1]", "\"all\"", "Receive queues that are served."),
+    ],
+};
+
+pub(super) const STATIC: Section = Section {
+    name: "static",
+    repeated: true,
+    help: "A static route: one of `prefix` and `prefixes-from`, and one of `via`, `interface` and `kind`.",
+    keys: &[
+        key("prefix", "a prefix such as \"192.0.2.0/24\"", "required unless `prefixes-from`", "The destination."),
+        key(
+            "prefixes-from",
+            "the path of a file with one prefix a line",
+            "required unless `prefix`",
+            "Destinations from a file, looked up from the directory of the configuration: one prefix a line; \
+             what follows the first comma or blank is ignored, and so are empty lines and those that begin with `#`.",
+        ),
+        key(
+            "via",
+            "a list of 1 to 64 next-hop addresses such as [\"192.0.2.1\"] or [{ via = \"192.0.2.1\", weight = 2 }]",
+            "one of the three",
+            "Next hops. Several share the flows by weight (1 to 256, default 1). They need not be on a connected subnet.",
+        ),
+        key("interface", "the name of one of the [[interface]] entries", "one of the three", "Destinations are directly on this interface's link."),
+        key(
+            "kind",
+            "\"blackhole\", \"unreachable\" or \"prohibit\"",
+            "one of the three",
+            "Nothing is forwarded: in silence, with ICMP 3/1, or with ICMP 3/13.",
+        ),
+        key("distance", "a number from 1 to 255", "1", "The lowest distance to a prefix wins: connected 0, eBGP 20, OSPF 110, RIP 120, iBGP 200."),
+    ],
+};
+
+/// The table form of one member of `static.via`.
+pub(super) const VIA: Section = Section {
+    name: "static.via",
+    repeated: false,
+    help: "",
+    keys: &[
+        key("via", "an address such as \"192.0.2.1\"", "required", ""),
+        key("weight", "a number from 1 to 256", "1", ""),
+    ],
+};
+
+pub(super) const HTTP: Section = Section {
+    name: "http",
+    repeated: false,
+    help: "The API for reading and `/metrics` over TCP. Without this table nothing listens on TCP. There is no access control: \
+           choose the address accordingly. Changes of state go through the control socket only.",
+    keys: &[key("listen", "an address and a port such as \"127.0.0.1:9179\"", "\"127.0.0.1:9179\"", "Where to listen.")],
+};
+
+pub(super) const KERNEL: Section = Section {
+    name: "kernel",
+    repeated: false,
+    help: "What the kernel is told.",
+    keys: &[key(
+        "mirror",
+        "\"all\", \"igp\" or \"none\"",
+        "\"all\"",
+        "Routes that are also put into the kernel's main table (`proto millrace`), for the host's own traffic and for \
+         `on-failure = \"kernel\"`. `igp`: all but BGP.",
+    )],
+};
+
+/// Every section, in the order of the reference.
+pub const SECTIONS: &[Section] = &[ROUTER, DATAPLANE, INTERFACE, STATIC, HTTP, KERNEL];
+
+/// Sections of later versions, refused with these words.
+pub(super) const NOT_BUILT: &[(&str, &str)] = &[
+    ("nat", "address translation"),
+    ("rip", "RIP"),
+    ("ospf", "OSPF"),
+    ("bgp", "BGP"),
+    ("policy", "routing policy"),
+];
+
+/// The reference as a Markdown document.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Configuration reference\n\n\
+         One TOML file, `/etc/millrace/millrace.toml` by default. `millrace check FILE` says what is wrong with one, all at once;\n\
+         `millrace apply FILE` puts one in force, and so does SIGHUP to `millrace run`. A file with an error changes nothing.\n\
+         Unknown keys are errors. This page is made from `control/src/config/reference.rs`; a test compares them.\n",
+    );
+    for section in SECTIONS {
+        out.push_str(&format!("\n## `{}`\n\n{}\n\n", section.header(), section.help));
+        out.push_str("| key | value | default | |\n|---|---|---|---|\n");
+        for key in section.keys {
+            out.push_str(&format!("| `{}` | {} | {} | {} |\n", key.name, key.expected, key.default, key.help));
+        }
+    }
+    out.push_str("\n## Not in this version\n\nRefused, so that no setting is silently without effect: ");
+    let names: Vec<_> = NOT_BUILT.iter().map(|(name, what)| format!("`[{name}]` ({what})")).collect();
+    out.push_str(&names.join(", "));
+    out.push_str(", an interface's `nat` role, `urpf` other than `\"off\"`, `express = \"on\"`.\n");
+    out
+}

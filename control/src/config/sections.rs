@@ -1,0 +1,328 @@
+//! The sections of the file, each read into its part of [`Config`]. Routes are in [`super::statics`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use millrace_api as api;
+use millrace_net::PortId;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::check;
+use super::model::{Config, Dataplane, Http, Interface, InterfaceAddress, Kernel, Mirror, Router};
+use super::problem::{Problem, Source};
+use super::read::{Field, Reader, Table};
+use super::reference;
+use super::statics;
+
+/// An interface with the places that cross checks point at.
+pub(super) struct PlacedInterface<'d> {
+    pub(super) value: Interface,
+    pub(super) name: Option<Field<'d>>,
+    pub(super) addresses: Vec<(Field<'d>, InterfaceAddress)>,
+}
+
+/// Everything the text says, and everything that is wrong with it. The config is complete only if nothing is.
+pub(super) fn config(source: &Source<'_>) -> (Config, Vec<Problem>) {
+    let (document, errors) = DeTable::parse_recoverable(source.text);
+    let mut reader = Reader::new(source);
+    if !errors.is_empty() {
+        // What follows a syntax error is guesswork: nothing is said about it.
+        reader.problems = errors.iter().map(|error| syntax(source, error)).collect();
+        return (Config::default(), reader.problems);
+    }
+    let config = document_config(&mut reader, document.get_ref());
+    (config, reader.problems)
+}
+
+fn syntax(source: &Source<'_>, error: &toml::de::Error) -> Problem {
+    let (what, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
+    let span = error.span().unwrap_or_default();
+    source.problem(span, format!("TOML syntax: {what}")).expected(expected)
+}
+
+fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Config {
+    for (name, value) in document.iter() {
+        let known = reference::SECTIONS.iter().map(|section| section.name);
+        if known.clone().any(|known| known == name.get_ref()) {
+            continue;
+        }
+        match reference::NOT_BUILT.iter().find(|(later, _)| later == name.get_ref()) {
+            Some((later, what)) => {
+                let span = if name.span().is_empty() { value.span() } else { name.span() };
+                let problem = reader.source.problem(span, format!("[{later}]: this version of Millrace does not have {what} yet"));
+                reader.push(problem.key(*later).help("remove the section: it would have no effect"));
+            }
+            None => reader.unknown_key("", "", name, known),
+        }
+    }
+    let mut config = Config::default();
+    if let Some(table) = section(reader, document, reference::ROUTER) {
+        config.router = router(reader, &table);
+    }
+    if let Some(table) = section(reader, document, reference::DATAPLANE) {
+        config.dataplane = dataplane(reader, &table);
+    }
+    let interfaces: Vec<_> = sections(reader, document, reference::INTERFACE)
+        .iter()
+        .map(|table| interface(reader, table))
+        .collect();
+    let statics: Vec<_> = sections(reader, document, reference::STATIC)
+        .iter()
+        .filter_map(|table| statics::static_route(reader, table))
+        .collect();
+    if let Some(table) = section(reader, document, reference::HTTP) {
+        config.http = http(reader, &table);
+    }
+    if let Some(table) = section(reader, document, reference::KERNEL) {
+        config.kernel = kernel(reader, &table);
+    }
+    check::interfaces(reader, &interfaces);
+    check::statics(reader, &statics, &interfaces);
+    check::mirror(reader, &config.kernel, &interfaces, document.get("kernel").map(Spanned::span));
+    config.interfaces = interfaces.into_iter().map(|interface| interface.value).collect();
+    config.statics = statics.into_iter().map(|placed| placed.value).collect();
+    config
+}
+
+fn section<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>, section: reference::Section) -> Option<Table<'d>> {
+    reader.table(section, document.get(section.name)?)
+}
+
+fn sections<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>, section: reference::Section) -> Vec<Table<'d>> {
+    document.get(section.name).map_or_else(Vec::new, |value| reader.tables(section, value))
+}
+
+fn router(reader: &mut Reader<'_>, table: &Table<'_>) -> Router {
+    let name = table.get("name").and_then(|field| {
+        reader.parsed(&field, |text| {
+            let fits = (1..=63).contains(&text.len());
+            let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            if fits && plain { Ok(text.to_owned()) } else { Err("not a name") }
+        })
+    });
+    let router_id = table.get("router-id").and_then(|field| {
+        reader.parsed(&field, |text| match text.parse::<Ipv4Addr>() {
+            Ok(id) if id.is_unspecified() => Err("0.0.0.0 identifies no router"),
+            Ok(id) => Ok(id),
+            Err(_) => Err("not an IPv4 address"),
+        })
+    });
+    let asn = table.get("asn").and_then(|field| {
+        let asn = reader.integer::<u32>(&field, 1..=4_294_967_294)?;
+        // RFC 6793 §9 and RFC 7300 §2.
+        let reserved = match asn {
+            23456 => "AS_TRANS stands for others (RFC 6793)",
+            65535 => "it is reserved (RFC 7300)",
+            _ => return Some(asn),
+        };
+        reader.reject(&field, format_args!("cannot be {asn}: {reserved}"));
+        None
+    });
+    Router { name, router_id, asn }
+}
+
+fn dataplane(reader: &mut Reader<'_>, table: &Table<'_>) -> Dataplane {
+    let default = Dataplane::default();
+    let workers = table.get("workers").and_then(|field| {
+        let workers = reader.list(&field, |reader, item| reader.integer::<u16>(item, 0..=u64::from(u16::MAX)))?;
+        let workers = different(reader, workers);
+        if workers.is_empty() && field.items().is_some_and(|mut items| items.next().is_none()) {
+            let problem = reader.field_problem(&field, "cannot be empty: nothing would forward");
+            reader.push(problem.help("leave `workers` out for one worker on the last CPU"));
+        }
+        Some(workers)
+    });
+    let mode = table.get("mode").and_then(|field| reader.choice(&field, MODES));
+    let express = table.get("express").and_then(|field| {
+        let express = reader.choice(&field, EXPRESS)?;
+        if express == api::Express::On {
+            let what = "cannot be \"on\": this version of Millrace does not have the express path yet";
+            let problem = reader.field_problem(&field, what);
+            reader.push(problem.help("\"auto\" uses it where it is built and suits the interface"));
+        }
+        Some(express)
+    });
+    let busy_poll = table.get("busy-poll").and_then(|field| reader.boolean(&field));
+    let frames = table.get("frames").and_then(|field| {
+        let frames = reader.integer::<u32>(&field, 1024..=4_194_304)?;
+        if !frames.is_power_of_two() {
+            let (below, above) = (frames.next_power_of_two() / 2, frames.next_power_of_two());
+            let problem = reader.field_problem(&field, format_args!("cannot be {frames}: not a power of two"));
+            reader.push(problem.help(format!("the nearest are {below} and {above}")));
+        }
+        Some(frames)
+    });
+    Dataplane {
+        workers: workers.unwrap_or(default.workers),
+        mode: mode.unwrap_or(default.mode),
+        express: express.unwrap_or(default.express),
+        busy_poll: busy_poll.unwrap_or(default.busy_poll),
+        frames: frames.unwrap_or(default.frames),
+    }
+}
+
+pub(super) const MODES: &[(&str, api::Mode)] = &[
+    ("auto", api::Mode::Auto),
+    ("zero-copy", api::Mode::ZeroCopy),
+    ("copy", api::Mode::Copy),
+    ("generic", api::Mode::Generic),
+];
+pub(super) const EXPRESS: &[(&str, api::Express)] =
+    &[("auto", api::Express::Auto), ("on", api::Express::On), ("off", api::Express::Off)];
+pub(super) const NAT_ROLES: &[(&str, api::NatRole)] =
+    &[("inside", api::NatRole::Inside), ("outside", api::NatRole::Outside)];
+pub(super) const URPF: &[(&str, api::Urpf)] =
+    &[("off", api::Urpf::Off), ("loose", api::Urpf::Loose), ("strict", api::Urpf::Strict)];
+pub(super) const ON_FAILURE: &[(&str, api::OnFailure)] =
+    &[("kernel", api::OnFailure::Kernel), ("drop", api::OnFailure::Drop)];
+pub(super) const MIRRORS: &[(&str, Mirror)] = &[("all", Mirror::All), ("igp", Mirror::Igp), ("none", Mirror::None)];
+
+/// The values of a list without repetitions, which are reported.
+fn different<T: Copy + PartialEq + std::fmt::Display>(reader: &mut Reader<'_>, items: Vec<(Field<'_>, T)>) -> Vec<T> {
+    let mut seen = Vec::new();
+    for (field, value) in items {
+        if seen.contains(&value) {
+            reader.reject(&field, format_args!("names {value} twice"));
+        } else {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<'d> {
+    let name_field = table.get("name");
+    let name = match &name_field {
+        None => {
+            let problem = reader.source.problem(table.span.clone(), format!("{}: name is missing", table.title()));
+            reader.push(problem.key("interface.name").expected("name = \"…\" in this table"));
+            None
+        }
+        Some(field) => reader.parsed(field, |text| device_name(text).map(str::to_owned)),
+    };
+    let table = match &name {
+        Some(name) => table.clone().titled(name),
+        None => table.clone(),
+    };
+    let addresses = table
+        .get("addresses")
+        .and_then(|field| reader.list(&field, |reader, item| reader.parsed(item, interface_address)))
+        .unwrap_or_default();
+    let nat = table.get("nat").and_then(|field| {
+        let role = reader.choice(&field, NAT_ROLES)?;
+        // Fail closed: a port that should translate must never route private addresses as they are.
+        let problem = reader.field_problem(&field, "is not possible: this version of Millrace does not have address translation yet");
+        reader.push(problem.help("without `nat` the interface would route untranslated; remove the line only if that is meant"));
+        Some(role)
+    });
+    let urpf = table.get("urpf").and_then(|field| {
+        let urpf = reader.choice(&field, URPF)?;
+        if urpf != api::Urpf::Off {
+            let what = format_args!("cannot be {}: this version of Millrace does not check reverse paths yet", reader.text(field.span())).to_string();
+            reader.reject(&field, what);
+        }
+        Some(urpf)
+    });
+    let on_failure = table.get("on-failure").and_then(|field| reader.choice(&field, ON_FAILURE));
+    let queues = table.get("queues").and_then(|field| queues(reader, &field));
+    let default_on_failure = if nat.is_some() { api::OnFailure::Drop } else { api::OnFailure::Kernel };
+    PlacedInterface {
+        value: Interface {
+            name: name.unwrap_or_default(),
+            addresses: addresses.iter().map(|(_, address)| *address).collect(),
+            nat,
+            urpf: urpf.unwrap_or_default(),
+            on_failure: on_failure.unwrap_or(default_on_failure),
+            queues: queues.unwrap_or_default(),
+        },
+        name: name_field,
+        addresses,
+    }
+}
+
+/// A name the kernel accepts (`dev_valid_name`), of a device that can carry transit traffic.
+fn device_name(text: &str) -> Result<&str, &'static str> {
+    if text == "lo" {
+        return Err("the loopback carries no transit traffic");
+    }
+    if text.is_empty() || matches!(text, "." | "..") {
+        return Err("not the name of an interface");
+    }
+    if 15 < text.len() {
+        return Err("interface names have at most 15 bytes");
+    }
+    if text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
+        return Err("interface names have no blanks, `/` or `:`");
+    }
+    Ok(text)
+}
+
+/// Why a text is not an address of an interface.
+fn interface_address(text: &str) -> Result<InterfaceAddress, String> {
+    let Some((addr, len)) = text.split_once('/') else {
+        return Err(match text.parse::<Ipv4Addr>() {
+            Ok(addr) => format!("the prefix length is missing, as in \"{addr}/24\""),
+            Err(_) => "not an address with a prefix length".to_owned(),
+        });
+    };
+    let addr: Ipv4Addr = addr.parse().map_err(|_| "not an address with a prefix length".to_owned())?;
+    let digits = !len.is_empty() && len.bytes().all(|b| b.is_ascii_digit());
+    let len = len.parse::<u8>().ok().filter(|len| digits && (1..=32).contains(len));
+    let Some(len) = len else { return Err("a prefix length is 1 to 32 here".to_owned()) };
+    let address = InterfaceAddress { addr, len };
+    if let Some(what) = check::not_a_host(addr) {
+        return Err(what.to_owned());
+    }
+    // RFC 3021: a /31 has neither.
+    if len < 31 && addr == address.subnet().addr() {
+        return Err(format!("{addr} is the network's address, not a host's"));
+    }
+    if len < 31 && addr == address.subnet().last() {
+        return Err(format!("{addr} is the broadcast address of {}", address.subnet()));
+    }
+    Ok(address)
+}
+
+/// Receive queues an interface can have.
+const MAX_QUEUES: u64 = 64;
+
+fn queues(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<api::Queues> {
+    if field.value.get_ref().is_array() {
+        let queues = reader.list(field, |reader, item| reader.integer::<u32>(item, 0..=MAX_QUEUES - 1))?;
+        let queues = different(reader, queues);
+        if queues.is_empty() && field.items().is_some_and(|mut items| items.next().is_none()) {
+            reader.reject(field, "cannot be empty: the interface would receive nothing");
+        }
+        return Some(api::Queues::Only(queues));
+    }
+    reader.choice(field, &[("all", ())])?;
+    Some(api::Queues::All)
+}
+
+/// Interfaces a dataplane can have.
+pub(super) const MAX_INTERFACES: usize = PortId::MAX;
+
+fn http(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Http> {
+    let Some(field) = table.get("listen") else {
+        return Some(Http { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9179)) });
+    };
+    let listen = reader.parsed(&field, |text| match text.parse::<SocketAddr>() {
+        Ok(listen) if listen.port() == 0 => Err("the port cannot be 0".to_owned()),
+        Ok(listen) => Ok(listen),
+        Err(_) if text.parse::<std::net::IpAddr>().is_ok() => Err(format!("the port is missing, as in \"{text}:9179\"")),
+        Err(_) if text.starts_with(':') => Err(format!("the address is missing, as in \"127.0.0.1{text}\"")),
+        Err(_) => Err("not a numeric address and a port".to_owned()),
+    });
+    listen.map(|listen| Http { listen })
+}
+
+fn kernel(reader: &mut Reader<'_>, table: &Table<'_>) -> Kernel {
+    let mirror = table.get("mirror").and_then(|field| reader.choice(&field, MIRRORS));
+    Kernel { mirror: mirror.unwrap_or_default() }
+}
+
+/// The name a choice has in the file.
+pub(super) fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
+    choices.iter().find(|(_, choice)| choice == value).map_or("", |(name, _)| name)
+}
+
