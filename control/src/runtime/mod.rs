@@ -1,0 +1,5 @@
+//! The runtime: one task that owns the routing table.
+
+pub mod handle;
+
+pub use handle::Handle;
