@@ -1,0 +1,318 @@
+//! The records: mappings, sessions, subscribers, each in a slab that never moves them, and the indexes over them.
+
+use crate::expiry::{Link, Links, NIL};
+use crate::flow::{Endpoint, Flow, Hasher};
+use crate::index::Index;
+use crate::tcp_state::TcpState;
+
+/// Position of a session in its shard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SessionId(pub(crate) u32);
+
+/// Position of a mapping in its shard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct MappingId(pub(crate) u32);
+
+/// One conversation through a mapping. A cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) inside: Endpoint,
+    pub(crate) outside: Endpoint,
+    pub(crate) remote: Endpoint,
+    pub(crate) mapping: u32,
+    pub(crate) link: Link,
+    /// Second of the last packet that keeps the session alive.
+    pub(crate) refreshed: u32,
+    pub(crate) created: u32,
+    pub(crate) slot: u16,
+    pub(crate) protocol: u8,
+    pub(crate) tcp: TcpState,
+    pub(crate) live: bool,
+}
+
+/// An inside endpoint and the outside endpoint it has, whomever it speaks to (RFC 4787 REQ-1).
+#[derive(Clone, Debug)]
+pub(crate) struct Mapping {
+    pub(crate) inside: Endpoint,
+    pub(crate) outside: Endpoint,
+    /// Sessions that use it; a dynamic mapping goes with the last of them.
+    pub(crate) sessions: u32,
+    pub(crate) created: u32,
+    /// Position of the subscriber; `NIL` for a mapping that counts for nobody.
+    pub(crate) subscriber: u32,
+    pub(crate) protocol: u8,
+    pub(crate) origin: Origin,
+    pub(crate) live: bool,
+}
+
+/// Where a mapping came from: what filters it, and what its end gives back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// Pool, and position of the address in it.
+    Pool { pool: u16, address: u16 },
+    /// From the configuration, with or without sessions.
+    Forward,
+    /// A flow of a one-to-one address.
+    OneToOne,
+}
+
+/// An inside address with state.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) addr: u32,
+    pub(crate) sessions: u32,
+    pub(crate) ports: u32,
+    /// Pool and address that all its mappings use (RFC 4787 REQ-2, paired pooling).
+    pub(crate) pairing: Option<(u16, u16)>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) live: bool,
+}
+
+/// A port block a subscriber holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Block {
+    pub(crate) pool: u16,
+    pub(crate) address: u16,
+    pub(crate) first: u16,
+    /// Mappings in it, over all protocols.
+    pub(crate) used: u32,
+    /// Second at which `used` fell to 0.
+    pub(crate) idle_since: u32,
+}
+
+/// Records that keep their position for life.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    records: Vec<T>,
+    free: Vec<u32>,
+    capacity: u32,
+}
+
+impl<T> Slab<T> {
+    pub(crate) fn new(capacity: u32) -> Self {
+        Self { records: Vec::new(), free: Vec::new(), capacity }
+    }
+
+    pub(crate) fn insert(&mut self, record: T) -> Option<u32> {
+        if let Some(id) = self.free.pop() {
+            self.records[id as usize] = record;
+            return Some(id);
+        }
+        let id = u32::try_from(self.records.len()).ok().filter(|&id| id < self.capacity)?;
+        self.records.push(record);
+        Some(id)
+    }
+
+    /// The record stays readable until its position is used again.
+    pub(crate) fn release(&mut self, id: u32) {
+        self.free.push(id);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> &T {
+        &self.records[id as usize]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: u32) -> &mut T {
+        &mut self.records[id as usize]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len() - self.free.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty() && self.records.len() >= self.capacity as usize
+    }
+
+    /// All positions ever used, with their records, live or not.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0u32..).zip(&self.records)
+    }
+}
+
+impl Links for Slab<Session> {
+    fn link(&mut self, id: u32) -> &mut Link {
+        &mut self.get_mut(id).link
+    }
+}
+
+/// Sessions and the two ways to find one.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) slab: Slab<Session>,
+    by_inside: Index,
+    by_outside: Index,
+    hasher: Hasher,
+}
+
+impl Sessions {
+    pub(crate) fn new(capacity: u32, hasher: Hasher) -> Self {
+        let slab = Slab::new(capacity);
+        Self {
+            slab,
+            by_inside: Index::new(capacity as usize),
+            by_outside: Index::new(capacity as usize),
+            hasher,
+        }
+    }
+
+    /// Brings what [`Sessions::outbound`] and [`Sessions::inbound`] read into the cache.
+    #[inline]
+    pub(crate) fn touch(&self, flow: &Flow) -> u16 {
+        self.by_inside.touch(self.hasher.session(flow.protocol, flow.src, flow.dst))
+            ^ self.by_outside.touch(self.hasher.session(flow.protocol, flow.dst, flow.src))
+    }
+
+    /// The session of a packet that goes out.
+    #[inline]
+    pub(crate) fn outbound(&self, flow: &Flow) -> Option<u32> {
+        self.by_inside.get(self.hasher.session(flow.protocol, flow.src, flow.dst), |id| {
+            let s = self.slab.get(id);
+            s.inside == flow.src && s.remote == flow.dst && s.protocol == flow.protocol
+        })
+    }
+
+    /// The session of a packet that comes in.
+    #[inline]
+    pub(crate) fn inbound(&self, flow: &Flow) -> Option<u32> {
+        self.by_outside.get(self.hasher.session(flow.protocol, flow.dst, flow.src), |id| {
+            let s = self.slab.get(id);
+            s.outside == flow.dst && s.remote == flow.src && s.protocol == flow.protocol
+        })
+    }
+
+    pub(crate) fn insert(&mut self, session: Session) -> Option<u32> {
+        let (protocol, remote) = (session.protocol, session.remote);
+        let (inside, outside) = (session.inside, session.outside);
+        let id = self.slab.insert(session)?;
+        // The indexes have the slab's capacity, so they take what the slab took.
+        self.by_inside.insert(self.hasher.session(protocol, inside, remote), id);
+        self.by_outside.insert(self.hasher.session(protocol, outside, remote), id);
+        Some(id)
+    }
+
+    /// Takes the session out; its record stays readable until the next insert.
+    pub(crate) fn remove(&mut self, id: u32) {
+        let s = self.slab.get_mut(id);
+        s.live = false;
+        let (protocol, remote, inside, outside) = (s.protocol, s.remote, s.inside, s.outside);
+        self.by_inside.remove(self.hasher.session(protocol, inside, remote), id);
+        self.by_outside.remove(self.hasher.session(protocol, outside, remote), id);
+        self.slab.release(id);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.slab.records.capacity() * size_of::<Session>() + self.by_inside.bytes() + self.by_outside.bytes()
+    }
+}
+
+/// Mappings and the two ways to find one.
+#[derive(Debug)]
+pub(crate) struct Mappings {
+    pub(crate) slab: Slab<Mapping>,
+    by_inside: Index,
+    by_outside: Index,
+    hasher: Hasher,
+}
+
+impl Mappings {
+    pub(crate) fn new(capacity: u32, hasher: Hasher) -> Self {
+        let slab = Slab::new(capacity);
+        Self {
+            slab,
+            by_inside: Index::new(capacity as usize),
+            by_outside: Index::new(capacity as usize),
+            hasher,
+        }
+    }
+
+    pub(crate) fn by_inside(&self, protocol: u8, inside: Endpoint) -> Option<u32> {
+        self.by_inside.get(self.hasher.endpoint(protocol, inside), |id| {
+            let m = self.slab.get(id);
+            m.inside == inside && m.protocol == protocol
+        })
+    }
+
+    pub(crate) fn by_outside(&self, protocol: u8, outside: Endpoint) -> Option<u32> {
+        self.by_outside.get(self.hasher.endpoint(protocol, outside), |id| {
+            let m = self.slab.get(id);
+            m.outside == outside && m.protocol == protocol
+        })
+    }
+
+    pub(crate) fn insert(&mut self, mapping: Mapping) -> Option<u32> {
+        let (protocol, inside, outside) = (mapping.protocol, mapping.inside, mapping.outside);
+        let id = self.slab.insert(mapping)?;
+        self.by_inside.insert(self.hasher.endpoint(protocol, inside), id);
+        self.by_outside.insert(self.hasher.endpoint(protocol, outside), id);
+        Some(id)
+    }
+
+    pub(crate) fn remove(&mut self, id: u32) {
+        let m = self.slab.get_mut(id);
+        m.live = false;
+        let (protocol, inside, outside) = (m.protocol, m.inside, m.outside);
+        self.by_inside.remove(self.hasher.endpoint(protocol, inside), id);
+        self.by_outside.remove(self.hasher.endpoint(protocol, outside), id);
+        self.slab.release(id);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.slab.records.capacity() * size_of::<Mapping>() + self.by_inside.bytes() + self.by_outside.bytes()
+    }
+}
+
+/// Subscribers by inside address.
+#[derive(Debug)]
+pub(crate) struct Subscribers {
+    pub(crate) slab: Slab<Subscriber>,
+    by_addr: Index,
+    hasher: Hasher,
+}
+
+impl Subscribers {
+    pub(crate) fn new(capacity: u32, hasher: Hasher) -> Self {
+        Self { slab: Slab::new(capacity), by_addr: Index::new(capacity as usize), hasher }
+    }
+
+    pub(crate) fn find(&self, addr: u32) -> Option<u32> {
+        self.by_addr.get(self.hasher.address(addr), |id| self.slab.get(id).addr == addr)
+    }
+
+    pub(crate) fn find_or_insert(&mut self, addr: u32) -> Option<u32> {
+        if let Some(id) = self.find(addr) {
+            return Some(id);
+        }
+        let fresh = Subscriber { addr, sessions: 0, ports: 0, pairing: None, blocks: Vec::new(), live: true };
+        let id = self.slab.insert(fresh)?;
+        self.by_addr.insert(self.hasher.address(addr), id);
+        Some(id)
+    }
+
+    /// Forgets a subscriber that holds nothing.
+    pub(crate) fn release_if_idle(&mut self, id: u32) {
+        if id == NIL {
+            return;
+        }
+        let s = self.slab.get_mut(id);
+        if s.live && s.sessions == 0 && s.ports == 0 && s.blocks.is_empty() {
+            s.live = false;
+            let addr = s.addr;
+            self.by_addr.remove(self.hasher.address(addr), id);
+            self.slab.release(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_a_cache_line() {
+        assert_eq!(size_of::<Session>(), 64);
+    }
+}
