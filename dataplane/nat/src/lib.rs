@@ -20,10 +20,15 @@
 //! This crate does not touch packets: the engine parses them, and writes what a [`Verdict`] says.
 
 mod config;
-mod expiry;
 mod flow;
-mod index;
+
+mod close;
 mod nat;
+mod open;
+
+mod expiry;
+mod index;
+mod permission;
 mod pool;
 mod ports;
 mod rng;

@@ -4,15 +4,15 @@ use std::collections::{HashMap, VecDeque};
 
 use millrace_net::Instant;
 
-use crate::config::{Allocation, Config, Filtering, SourceAction};
-use crate::expiry::{NIL, Wheel};
+use crate::config::{Config, Filtering};
+use crate::expiry::Wheel;
 use crate::flow::{Endpoint, Flow, Hasher, Tcp, protocol};
-use crate::index::Index;
-use crate::pool::{Exhausted, Pool};
+use crate::permission::Permissions;
+use crate::pool::Pool;
 use crate::ports::{Kind, Slices};
 use crate::rng::Rng;
-use crate::table::{Mapping, Mappings, Origin, Session, SessionId, Sessions, Subscribers};
-use crate::tcp_state::{Direction, TcpState, TcpTimer};
+use crate::table::{Mappings, Origin, SessionId, Sessions, Subscribers};
+use crate::tcp_state::{Direction, TcpTimer};
 
 /// Where a packet came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,32 +97,32 @@ pub struct Totals {
 /// One shard.
 #[derive(Debug)]
 pub struct Nat {
-    config: Config,
-    slices: Slices,
-    worker: u16,
-    sessions: Sessions,
-    mappings: Mappings,
-    subscribers: Subscribers,
-    pools: Vec<Pool>,
+    pub(crate) config: Config,
+    pub(crate) slices: Slices,
+    pub(crate) worker: u16,
+    pub(crate) sessions: Sessions,
+    pub(crate) mappings: Mappings,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) pools: Vec<Pool>,
     /// Outside addresses of pools, forwards and statics.
-    outside: HashMap<u32, OutsideAddress>,
+    pub(crate) outside: HashMap<u32, OutsideAddress>,
     /// One-to-one: inside address → outside address.
-    statics: HashMap<u32, u32>,
+    pub(crate) statics: HashMap<u32, u32>,
     /// Whose the outside endpoints of forwards are; the same in every shard.
-    forward_owners: HashMap<(u8, Endpoint), u16>,
-    permissions: Permissions,
-    wheel: Wheel,
-    resting: VecDeque<Resting>,
+    pub(crate) forward_owners: HashMap<(u8, Endpoint), u16>,
+    pub(crate) permissions: Permissions,
+    pub(crate) wheel: Wheel,
+    pub(crate) resting: VecDeque<Resting>,
     /// Port blocks whose last mapping has gone, with the subscriber, in order of going.
-    idle_blocks: VecDeque<(u32, u32)>,
-    events: VecDeque<Event>,
-    rng: Rng,
-    now_secs: u32,
-    totals: Totals,
+    pub(crate) idle_blocks: VecDeque<(u32, u32)>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) rng: Rng,
+    pub(crate) now_secs: u32,
+    pub(crate) totals: Totals,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum OutsideAddress {
+pub(crate) enum OutsideAddress {
     Pool {
         pool: u16,
         address: u16,
@@ -136,28 +136,12 @@ enum OutsideAddress {
 
 /// A port in quarantine.
 #[derive(Clone, Copy, Debug)]
-struct Resting {
-    until: u32,
-    pool: u16,
-    address: u16,
-    kind: Kind,
-    port: u16,
-}
-
-/// Remote addresses a mapping has sent to, for address-dependent filtering.
-#[derive(Debug)]
-struct Permissions {
-    records: Vec<Permission>,
-    free: Vec<u32>,
-    index: Index,
-    hasher: Hasher,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Permission {
-    mapping: u32,
-    remote: u32,
-    sessions: u32,
+pub(crate) struct Resting {
+    pub(crate) until: u32,
+    pub(crate) pool: u16,
+    pub(crate) address: u16,
+    pub(crate) kind: Kind,
+    pub(crate) port: u16,
 }
 
 /// Events kept for whoever takes them.
@@ -227,7 +211,7 @@ impl Nat {
         }
     }
 
-    fn owner_of_inside(&self, protocol: u8, inside: u32) -> u16 {
+    pub(crate) fn owner_of_inside(&self, protocol: u8, inside: u32) -> u16 {
         if let Some((_, range)) = self.pools.iter().find_map(|p| p.deterministic(inside)) {
             return self.slices.owner(*range.start());
         }
@@ -434,186 +418,6 @@ impl Nat {
         }
     }
 
-    /// The mapping of an outbound packet's source, made if there is none.
-    fn mapping_for(&mut self, flow: &Flow, tcp: Option<Tcp>) -> Result<u32, Verdict> {
-        if let Some(id) = self.mappings.by_inside(flow.protocol, flow.src) {
-            let dynamic = matches!(self.mappings.slab.get(id).origin, Origin::Pool { .. });
-            if dynamic && tcp.is_some_and(|t| !t.syn) {
-                return Err(Verdict::Deny(Denied::TcpNoSession));
-            }
-            return Ok(id);
-        }
-        if let Some(&outside) = self.statics.get(&flow.src.addr) {
-            return self
-                .map_one_to_one(flow.protocol, flow.src, outside)
-                .ok_or(Verdict::Refuse(Refused::TableFull));
-        }
-        let addr = flow.src.addr;
-        let rule = self.config.sources.iter().find(|s| addr & s.from.mask() == s.from.bits());
-        let pool = match rule.map(|s| s.action) {
-            Some(SourceAction::Pool(pool)) => pool,
-            Some(SourceAction::Exempt) => return Err(Verdict::Bypass),
-            None => return Err(Verdict::Refuse(Refused::NoPool)),
-        };
-        if tcp.is_some_and(|t| !t.syn) {
-            return Err(Verdict::Deny(Denied::TcpNoSession));
-        }
-        self.map_from_pool(pool, flow.protocol, flow.src).map_err(Verdict::Refuse)
-    }
-
-    fn map_from_pool(&mut self, pool: u16, protocol: u8, inside: Endpoint) -> Result<u32, Refused> {
-        if self.mappings.slab.is_full() {
-            return Err(Refused::TableFull);
-        }
-        let id = self.subscribers.find_or_insert(inside.addr).ok_or(Refused::TableFull)?;
-        let result = self.map_for_subscriber(id, pool, protocol, inside);
-        self.subscribers.release_if_idle(id);
-        result
-    }
-
-    fn map_for_subscriber(
-        &mut self,
-        id: u32,
-        p: u16,
-        protocol: u8,
-        inside: Endpoint,
-    ) -> Result<u32, Refused> {
-        let kind = Kind::of(protocol);
-        let pool = &mut self.pools[usize::from(p)];
-        let subscriber = self.subscribers.slab.get_mut(id);
-        if kind.is_some() && self.config.limits.ports_per_subscriber <= subscriber.ports {
-            return Err(Refused::SubscriberPorts);
-        }
-        let address = match (pool.deterministic(inside.addr), subscriber.pairing) {
-            (Some((address, _)), _) => address,
-            (None, Some((paired, address))) if paired == p => address,
-            (None, _) => pool.next_address(kind).ok_or(Refused::PoolExhausted)?,
-        };
-        let outside_addr = pool.address(address);
-        let port = match kind {
-            None => 0,
-            Some(kind) => {
-                let taken = pool.take(&mut self.rng, subscriber, p, address, kind, inside.port);
-                match taken {
-                    Ok((port, new_block)) => {
-                        if let (Some(block), Allocation::Blocks { size, .. }) =
-                            (new_block, &pool.config.allocation)
-                        {
-                            let (first, size) = (block.first, *size);
-                            self.note(Event::BlockAllocated {
-                                inside: inside.addr,
-                                outside: outside_addr,
-                                first,
-                                size,
-                            });
-                        }
-                        port
-                    }
-                    Err(Exhausted::SubscriberBlocks) => return Err(Refused::SubscriberPorts),
-                    Err(Exhausted::Pool) => return Err(Refused::PoolExhausted),
-                }
-            }
-        };
-        let outside = Endpoint { addr: outside_addr, port };
-        if kind.is_none() && self.mappings.by_outside(protocol, outside).is_some() {
-            // A protocol without ports belongs to the one inside host that claimed it.
-            return Err(Refused::PoolExhausted);
-        }
-        let subscriber = self.subscribers.slab.get_mut(id);
-        subscriber.ports += 1;
-        subscriber.pairing = Some((p, address));
-        let origin = Origin::Pool { pool: p, address };
-        self.new_mapping(protocol, inside, outside, origin, id).ok_or(Refused::TableFull)
-    }
-
-    fn map_one_to_one(&mut self, protocol: u8, inside: Endpoint, outside: u32) -> Option<u32> {
-        let outside = Endpoint { addr: outside, port: inside.port };
-        self.new_mapping(protocol, inside, outside, Origin::OneToOne, NIL)
-    }
-
-    fn new_mapping(
-        &mut self,
-        protocol: u8,
-        inside: Endpoint,
-        outside: Endpoint,
-        origin: Origin,
-        subscriber: u32,
-    ) -> Option<u32> {
-        let created = self.now_secs;
-        let id = self.mappings.insert(Mapping {
-            inside,
-            outside,
-            sessions: 0,
-            created,
-            subscriber,
-            protocol,
-            origin,
-            live: true,
-        })?;
-        self.totals.mappings_created += 1;
-        if self.logs_mappings(origin) {
-            self.note(Event::MappingCreated { protocol, inside, outside });
-        }
-        Some(id)
-    }
-
-    /// Mappings in blocks are covered by their block's line in the log, deterministic ones by arithmetic.
-    fn logs_mappings(&self, origin: Origin) -> bool {
-        match origin {
-            Origin::Pool { pool, .. } => {
-                matches!(self.pools[usize::from(pool)].config.allocation, Allocation::Random)
-            }
-            Origin::OneToOne | Origin::Forward => false,
-        }
-    }
-
-    fn open_session(
-        &mut self,
-        mapping: u32,
-        remote: Endpoint,
-        direction: Direction,
-        tcp: Option<Tcp>,
-    ) -> Result<u32, Refused> {
-        let m = self.mappings.slab.get(mapping);
-        let (subscriber, protocol, inside, outside) = (m.subscriber, m.protocol, m.inside, m.outside);
-        if subscriber != NIL
-            && self.config.limits.sessions_per_subscriber <= self.subscribers.slab.get(subscriber).sessions
-        {
-            return Err(Refused::SubscriberSessions);
-        }
-        let state = match tcp {
-            Some(t) if t.syn => TcpState::opened_by(direction),
-            // In the middle of a connection: only static mappings come here without a SYN.
-            _ => TcpState::Established,
-        };
-        let session = Session {
-            inside,
-            outside,
-            remote,
-            mapping,
-            link: crate::expiry::Link::NONE,
-            refreshed: self.now_secs,
-            created: self.now_secs,
-            slot: 0,
-            protocol,
-            tcp: state,
-            live: true,
-        };
-        let id = self.sessions.insert(session).ok_or(Refused::TableFull)?;
-        let deadline = self.deadline(id);
-        let slot = self.wheel.insert(&mut self.sessions.slab, id, deadline);
-        self.sessions.slab.get_mut(id).slot = slot;
-        self.mappings.slab.get_mut(mapping).sessions += 1;
-        if subscriber != NIL {
-            self.subscribers.slab.get_mut(subscriber).sessions += 1;
-        }
-        if self.filtering(mapping) == Filtering::AddressDependent {
-            self.permissions.add(mapping, remote.addr);
-        }
-        self.totals.sessions_created += 1;
-        Ok(id)
-    }
-
     /// A packet of a session: its timer and its TCP state.
     #[inline]
     fn see(&mut self, id: u32, direction: Direction, tcp: Option<Tcp>) {
@@ -639,7 +443,7 @@ impl Nat {
     }
 
     /// The second at which a session runs out if nothing more is seen of it.
-    fn deadline(&self, id: u32) -> u32 {
+    pub(crate) fn deadline(&self, id: u32) -> u32 {
         let s = self.sessions.slab.get(id);
         let timers = &self.config.timers;
         let idle = match s.protocol {
@@ -654,7 +458,7 @@ impl Nat {
         s.refreshed.saturating_add(idle)
     }
 
-    fn filtering(&self, mapping: u32) -> Filtering {
+    pub(crate) fn filtering(&self, mapping: u32) -> Filtering {
         let m = self.mappings.slab.get(mapping);
         let Origin::Pool { pool, .. } = m.origin else { return Filtering::EndpointIndependent };
         let filtering = &self.pools[usize::from(pool)].config.filtering;
@@ -676,166 +480,11 @@ impl Nat {
         }
     }
 
-    /// Ends a session that is no longer on the wheel.
-    fn end_session(&mut self, id: u32) {
-        let s = self.sessions.slab.get(id);
-        let (mapping, remote) = (s.mapping, s.remote);
-        if self.filtering(mapping) == Filtering::AddressDependent {
-            self.permissions.remove(mapping, remote.addr);
-        }
-        self.sessions.remove(id);
-        let m = self.mappings.slab.get_mut(mapping);
-        m.sessions -= 1;
-        let subscriber = m.subscriber;
-        if subscriber != NIL {
-            self.subscribers.slab.get_mut(subscriber).sessions -= 1;
-        }
-        self.end_mapping_if_unused(mapping);
-    }
-
-    fn end_mapping_if_unused(&mut self, id: u32) {
-        let m = self.mappings.slab.get(id).clone();
-        if m.sessions != 0 || m.origin == Origin::Forward {
-            return;
-        }
-        self.mappings.remove(id);
-        if self.logs_mappings(m.origin) {
-            let lifetime_secs = self.now_secs - m.created;
-            let (protocol, inside, outside) = (m.protocol, m.inside, m.outside);
-            self.note(Event::MappingRemoved { protocol, inside, outside, lifetime_secs });
-        }
-        if let Origin::Pool { pool, address } = m.origin {
-            if let Some(kind) = Kind::of(m.protocol) {
-                let until = self.now_secs.saturating_add(self.config.timers.port_quarantine);
-                self.resting.push_back(Resting { until, pool, address, kind, port: m.outside.port });
-            }
-            let subscriber = self.subscribers.slab.get_mut(m.subscriber);
-            subscriber.ports -= 1;
-            if let Allocation::Blocks { size, .. } = self.pools[usize::from(pool)].config.allocation {
-                let first = m.outside.port / size * size;
-                let found = subscriber
-                    .blocks
-                    .iter_mut()
-                    .find(|b| b.pool == pool && b.address == address && b.first == first);
-                if let Some(block) = found.filter(|_| Kind::of(m.protocol).is_some()) {
-                    block.used -= 1;
-                    if block.used == 0 {
-                        block.idle_since = self.now_secs;
-                        self.idle_blocks.push_back((self.now_secs, m.subscriber));
-                    }
-                }
-            }
-            if subscriber.ports == 0 {
-                subscriber.pairing = None;
-            }
-            self.subscribers.release_if_idle(m.subscriber);
-        }
-    }
-
-    fn release_idle_blocks(&mut self, budget: usize) {
-        for _ in 0..budget {
-            let Some(&(since, id)) = self.idle_blocks.front() else { return };
-            let idle_of = |pool: u16| match self.pools[usize::from(pool)].config.allocation {
-                // A block's ports must have rested before somebody else gets them.
-                Allocation::Blocks { idle_secs, .. } => idle_secs.max(self.config.timers.port_quarantine),
-                Allocation::Random | Allocation::Deterministic { .. } => 0,
-            };
-            let subscriber = self.subscribers.slab.get(id);
-            let due =
-                |b: &crate::table::Block| b.used == 0 && b.idle_since + idle_of(b.pool) <= self.now_secs;
-            let waits = subscriber.live
-                && subscriber.blocks.iter().any(|b| b.used == 0 && b.idle_since == since && !due(b));
-            if waits {
-                return;
-            }
-            self.idle_blocks.pop_front();
-            if !subscriber.live {
-                continue;
-            }
-            let (inside, released): (u32, Vec<_>) =
-                (subscriber.addr, subscriber.blocks.iter().copied().filter(due).collect());
-            for block in released {
-                let pool = &mut self.pools[usize::from(block.pool)];
-                pool.give_back_block(&block);
-                let outside = pool.address(block.address);
-                if let Allocation::Blocks { size, .. } = pool.config.allocation {
-                    self.note(Event::BlockReleased { inside, outside, first: block.first, size });
-                }
-                self.subscribers.slab.get_mut(id).blocks.retain(|b| *b != block);
-            }
-            self.subscribers.release_if_idle(id);
-        }
-    }
-
-    fn install_forwards(&mut self) {
-        let forwards = core::mem::take(&mut self.config.forwards);
-        for forward in &forwards {
-            for (outside, inside) in forward.pairs() {
-                let owner = self.owner_of_inside(forward.protocol, inside.addr);
-                self.forward_owners.insert((forward.protocol, outside), owner);
-                // The port is nobody else's, whichever worker's slice it lies in.
-                if let (Some(OutsideAddress::Pool { pool, address }), Some(kind)) =
-                    (self.outside.get(&outside.addr), Kind::of(forward.protocol))
-                {
-                    self.pools[usize::from(*pool)].take_exactly(*address, kind, outside.port);
-                }
-                if owner != self.worker {
-                    continue;
-                }
-                self.new_mapping(forward.protocol, inside, outside, Origin::Forward, NIL);
-            }
-        }
-        self.config.forwards = forwards;
-    }
-
-    fn note(&mut self, event: Event) {
+    pub(crate) fn note(&mut self, event: Event) {
         if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         } else {
             self.totals.events_lost += 1;
-        }
-    }
-}
-
-impl Permissions {
-    fn new(capacity: u32, hasher: Hasher) -> Self {
-        Self { records: Vec::new(), free: Vec::new(), index: Index::new(capacity as usize), hasher }
-    }
-
-    fn find(&self, mapping: u32, remote: u32) -> Option<u32> {
-        self.index.get(self.hasher.permission(mapping, remote), |id| {
-            let p = &self.records[id as usize];
-            p.mapping == mapping && p.remote == remote
-        })
-    }
-
-    fn add(&mut self, mapping: u32, remote: u32) {
-        if let Some(id) = self.find(mapping, remote) {
-            self.records[id as usize].sessions += 1;
-            return;
-        }
-        let record = Permission { mapping, remote, sessions: 1 };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.records[id as usize] = record;
-                id
-            }
-            None => {
-                self.records.push(record);
-                // There are never more permissions than sessions, whose numbers are u32.
-                u32::try_from(self.records.len() - 1).unwrap_or(NIL)
-            }
-        };
-        self.index.insert(self.hasher.permission(mapping, remote), id);
-    }
-
-    fn remove(&mut self, mapping: u32, remote: u32) {
-        let Some(id) = self.find(mapping, remote) else { return };
-        let record = &mut self.records[id as usize];
-        record.sessions -= 1;
-        if record.sessions == 0 {
-            self.index.remove(self.hasher.permission(mapping, remote), id);
-            self.free.push(id);
         }
     }
 }
