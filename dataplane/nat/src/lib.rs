@@ -14,13 +14,15 @@
 //! A [`Nat`] is one *shard*: it belongs to one worker, and nothing in it is shared. [`Slices`] deals the outside ports to
 //! shards, the inside address's hash deals the subscribers, so that two shards can never give out the same endpoint.
 //!
-//! Supported: RFC 4787 (UDP), 5382 (TCP), 5508 (ICMP queries; errors by [`Nat::embedded`]), 6888 (CGN), 7422
+//! Supported: RFC 4787 (UDP), 5382 (TCP), 5508 (ICMP queries; errors by [`Nat::translate_error`]), 6888 (CGN), 7422
 //! (deterministic), 7857. The ledger is `dataplane/RFC.md`.
 //!
-//! This crate does not touch packets: the engine parses them, and writes what a [`Verdict`] says.
+//! [`packet`] reads what NAT needs from a packet and writes a [`Rewrite`] into it; when to do which is the engine's.
 
 mod config;
 mod flow;
+
+pub mod packet;
 
 mod close;
 mod nat;
@@ -40,7 +42,7 @@ pub use config::{
     TimerTooShort, Timers,
 };
 pub use flow::{Endpoint, Flow, Tcp, protocol};
-pub use nat::{Denied, Event, Nat, Refused, Rewrite, Side, Totals, Verdict};
+pub use nat::{Denied, ErrorRewrite, Event, Nat, Refused, Rewrite, Side, Totals, Verdict};
 pub use ports::Slices;
 pub use table::{MappingId, SessionId};
 pub use tcp_state::{Direction, TcpState, TcpTimer};

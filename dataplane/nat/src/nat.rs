@@ -44,6 +44,16 @@ pub struct Rewrite {
     pub session: SessionId,
 }
 
+/// What an ICMP error leaves with; addresses that stay are `None`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ErrorRewrite {
+    pub outer_src: Option<u32>,
+    pub outer_dst: Option<u32>,
+    /// The quoted packet's source as the receiver of the error knows it.
+    pub inner_src: Endpoint,
+    pub inner_dst: Endpoint,
+}
+
 /// Why a new flow from inside got no mapping or session. One variant = one counter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
@@ -261,20 +271,39 @@ impl Nat {
         }
     }
 
-    /// The session of the packet quoted in an ICMP error, without touching its state: an error neither refreshes nor
-    /// ends anything (RFC 4787 REQ-12, RFC 5508 REQ-6). `side` is where the *error* came from; the flow is as quoted.
-    pub fn embedded(&self, side: Side, quoted: &Flow) -> Option<Rewrite> {
+    /// What becomes of an ICMP error about a packet of the flow `quoted`, without touching any state: an error neither
+    /// refreshes nor ends a session (RFC 4787 REQ-12, RFC 5508 REQ-6). `side` is where the *error* came from, `outer_dst`
+    /// whom it is for. `None`: it is about no session, and is dropped (RFC 5508 REQ-3 c, REQ-4 c).
+    pub fn translate_error(&self, side: Side, quoted: &Flow, outer_dst: u32) -> Option<ErrorRewrite> {
         match side {
             // A packet that went out is quoted with its translated source.
-            Side::Outside => self.sessions.inbound(&quoted.reversed()).map(|id| {
-                let s = self.sessions.slab.get(id);
-                Rewrite { src: s.inside, dst: quoted.dst, session: SessionId(id) }
-            }),
+            Side::Outside => {
+                let s = self.sessions.slab.get(self.sessions.inbound(&quoted.reversed())?);
+                Some(ErrorRewrite {
+                    outer_src: None,
+                    outer_dst: Some(s.inside.addr),
+                    inner_src: s.inside,
+                    inner_dst: quoted.dst,
+                })
+            }
             // A packet that came in is quoted with its translated destination.
-            Side::Inside => self.sessions.outbound(&quoted.reversed()).map(|id| {
-                let s = self.sessions.slab.get(id);
-                Rewrite { src: quoted.src, dst: s.outside, session: SessionId(id) }
-            }),
+            Side::Inside => {
+                let s = self.sessions.slab.get(self.sessions.outbound(&quoted.reversed())?);
+                // RFC 5508 REQ-5: a router inside has no mapping of its own and shows the address of the mapping.
+                let out = ErrorRewrite {
+                    outer_src: Some(s.outside.addr),
+                    outer_dst: None,
+                    inner_src: quoted.src,
+                    inner_dst: s.outside,
+                };
+                if !self.is_outside_address(outer_dst) {
+                    return Some(out);
+                }
+                // RFC 5508 REQ-7: the packet had been hairpinned, and so is the error about it.
+                let hairpinned = Flow { protocol: quoted.protocol, src: quoted.src, dst: s.outside };
+                let back = self.translate_error(Side::Outside, &hairpinned, outer_dst)?;
+                Some(ErrorRewrite { outer_src: out.outer_src, ..back })
+            }
         }
     }
 

@@ -210,15 +210,34 @@ fn rfc4787_req12_rfc5508_icmp_errors_are_translated_and_end_nothing() {
     let mut bed = Bed::new(config(pool(&["203.0.113.8"])));
     let outside = bed.udp_out("192.168.0.5:4000", "198.51.100.1:53");
     let remote = ep("198.51.100.1:53");
-    let quoted = Flow { protocol: protocol::UDP, src: outside, dst: remote };
-    let inner = bed.nat.embedded(Side::Outside, &quoted).expect("the session it is about");
-    assert_eq!((inner.src, inner.dst), (ep("192.168.0.5:4000"), remote));
-    let quoted = Flow { protocol: protocol::UDP, src: remote, dst: ep("192.168.0.5:4000") };
-    let inner = bed.nat.embedded(Side::Inside, &quoted).expect("the session it is about");
-    assert_eq!((inner.src, inner.dst), (remote, outside));
-    let stranger = Flow { protocol: protocol::UDP, src: outside, dst: ep("198.51.100.1:54") };
-    assert!(bed.nat.embedded(Side::Outside, &stranger).is_none());
+    let about = |src, dst| Flow { protocol: protocol::UDP, src, dst };
+    let inside = ep("192.168.0.5:4000");
+    let inward =
+        bed.nat.translate_error(Side::Outside, &about(outside, remote), outside.addr).expect("a session");
+    assert_eq!((inward.inner_src, inward.inner_dst), (inside, remote));
+    assert_eq!((inward.outer_src, inward.outer_dst), (None, Some(inside.addr)));
+    let outward =
+        bed.nat.translate_error(Side::Inside, &about(remote, inside), remote.addr).expect("a session");
+    assert_eq!((outward.inner_src, outward.inner_dst), (remote, outside));
+    assert_eq!((outward.outer_src, outward.outer_dst), (Some(outside.addr), None));
+    let stranger = about(outside, ep("198.51.100.1:54"));
+    assert_eq!(bed.nat.translate_error(Side::Outside, &stranger, outside.addr), None);
     assert_eq!(bed.counts(), (1, 1, 1));
+}
+
+#[test]
+fn rfc5508_req7_icmp_errors_about_hairpinned_packets() {
+    let mut bed = Bed::new(config(pool(&["203.0.113.8"])));
+    let (a, b) = (ep("192.168.0.5:4000"), ep("192.168.0.6:7000"));
+    let b_outside = bed.udp_out("192.168.0.6:7000", "198.51.100.1:53");
+    let Verdict::Translate(there) = bed.send(Side::Inside, protocol::UDP, a, b_outside, None) else {
+        panic!()
+    };
+    // B answers port unreachable to what it saw: from A's outside endpoint to itself.
+    let quoted = Flow { protocol: protocol::UDP, src: there.src, dst: b };
+    let error = bed.nat.translate_error(Side::Inside, &quoted, there.src.addr).expect("a session");
+    assert_eq!((error.inner_src, error.inner_dst), (a, b_outside), "A reads what A sent");
+    assert_eq!((error.outer_src, error.outer_dst), (Some(b_outside.addr), Some(a.addr)));
 }
 
 #[test]
