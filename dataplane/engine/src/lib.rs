@@ -1,1 +1,35 @@
 //! The packet path, pure: a burst of frames and a time in, verdicts out.
+//!
+//! ```text
+//!            rx burst                                                              Shell
+//!               │                                                                    ▲
+//!   pass 1  eth_input ─▶ ip_input        (prefetch of the route)                     │
+//!   pass 2  fib_lookup: groups of the whole burst, then buckets, (prefetch of the adjacency)
+//!   pass 3  urpf ─▶ route ─▶ ip_forward ─▶ eth_output ───────────────────────────────┤ transmit
+//!                     │          ├──────▶ ip_fragment ─▶ eth_output ─────────────────┤ transmit
+//!                     │          └──────▶ icmp_error ──▶ fib_lookup ─▶ eth_output ───┤ transmit
+//!                     ├─▶ hold: waits for a neighbour ───────────────────────────────┤ resolve
+//!                     └─▶ local ─────────────────────────────────────────────────────┘ to_kernel
+//! ```
+//!
+//! The engine reads no clock, takes no lock, logs nothing and allocates only in [`Engine::new`]. What it needs from
+//! outside comes in through [`Shell`] and the `now` of each call; what it has done is in [`CounterPage`]. Which
+//! clause of which RFC is met where, and by which test it is shown, is in `dataplane/RFC.md`.
+#![forbid(unsafe_code)]
+
+pub mod counters;
+pub mod engine;
+pub mod frame;
+mod limiter;
+pub mod outcome;
+mod packet;
+pub mod ports;
+mod stage;
+
+pub use counters::{CounterPage, PortCounters};
+pub use engine::{BURST, Engine, EngineConfig, IcmpSource};
+pub use frame::{Frame, Pool, Shell};
+pub use limiter::Rate;
+pub use outcome::{DropReason, Event, IcmpMessage, Verdict, VerdictKind};
+pub use ports::{Port, Ports};
+pub use stage::fib_lookup::FlowHash;

@@ -1,0 +1,170 @@
+//! What can become of a packet: the one list that counters, metrics, the CLI and the docs derive from.
+
+use millrace_net::PortId;
+
+/// Defines an enum of counted things, each with the name users see and a line of help for operators.
+macro_rules! list {
+    ($(#[$doc:meta])* $list:ident { $($variant:ident = $name:literal: $help:literal,)* }) => {
+        $(#[$doc])*
+        #[repr(u8)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum $list { $(#[doc = $help] $variant,)* }
+
+        impl $list {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name users see, in kebab-case; a metric label.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One line for operators.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)* }
+            }
+
+            /// Position in [`Self::ALL`].
+            #[inline]
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+/// What has been decided about one frame.
+///
+/// Each frame that arrives gets exactly one. A held one gets a second and last one when it leaves the hold queue, so at
+/// any time received = tx + reply + kernel + drop + packets held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Forwarded out of this port, whole or in fragments.
+    Tx(PortId),
+    /// Not forwarded for this reason, and its sender told by ICMP.
+    Reply(DropReason),
+    /// Waits for a neighbour.
+    Hold,
+    /// The host's own.
+    Kernel,
+    /// Not forwarded for this reason, silently.
+    Drop(DropReason),
+}
+
+impl Verdict {
+    #[inline]
+    pub const fn kind(self) -> VerdictKind {
+        match self {
+            Self::Tx(_) => VerdictKind::Tx,
+            Self::Reply(_) => VerdictKind::Reply,
+            Self::Hold => VerdictKind::Hold,
+            Self::Kernel => VerdictKind::Kernel,
+            Self::Drop(_) => VerdictKind::Drop,
+        }
+    }
+}
+
+list! {
+    /// [`Verdict`] without its particulars: what is counted.
+    VerdictKind {
+        Tx = "tx": "forwarded, whole or in fragments",
+        Reply = "reply": "not forwarded, and the sender told by ICMP",
+        Hold = "hold": "held until a neighbour is resolved; counted again when it leaves the hold queue",
+        Kernel = "kernel": "given to the host's own network stack",
+        Drop = "drop": "not forwarded, silently",
+    }
+}
+
+list! {
+    /// Why a packet was not forwarded. One variant = one counter, whether or not the sender was told.
+    DropReason {
+        IngressUnknown = "ingress-unknown": "arrived on an interface that has been taken out of service",
+        EthTruncated = "eth-truncated": "the frame is shorter than an Ethernet header",
+        EthNotForUs = "eth-not-for-us": "the destination hardware address is not the interface's",
+        EthGroup = "eth-group": "a link-layer broadcast or multicast, which a router must not forward (RFC 1812 5.3.4)",
+        EthTypeUnknown = "eth-type-unknown": "neither IPv4 nor a VLAN that is configured",
+        IpTruncated = "ip-truncated": "the frame is shorter than an IPv4 header",
+        IpBadVersion = "ip-bad-version": "the version field is not 4",
+        IpBadHeaderLength = "ip-bad-header-length": "the header length is below 20 bytes or beyond the packet",
+        IpBadTotalLength = "ip-bad-total-length": "the total length is below the header's or beyond the frame",
+        IpBadChecksum = "ip-bad-checksum": "the header checksum is wrong",
+        IpBadOption = "ip-bad-option": "an IP option is malformed (answered by 12/0)",
+        SourceRouted = "source-routed": "a source route option, refused (RFC 1812 5.2.4.1, RFC 7126)",
+        MartianSource = "martian-source": "a source address no host can have (RFC 1812 5.3.7)",
+        MartianDestination = "martian-destination": "a destination address that cannot be forwarded to (RFC 1812 5.3.7)",
+        Multicast = "multicast": "an IPv4 multicast destination; multicast is not routed",
+        Broadcast = "broadcast": "the limited broadcast, or a directed one where these are not forwarded (RFC 2644)",
+        TtlExceeded = "ttl-exceeded": "the time to live ran out (answered by 11/0)",
+        NoRoute = "no-route": "no route to the destination (answered by 3/0)",
+        Blackhole = "blackhole": "a blackhole route, silent by definition",
+        Unreachable = "unreachable": "an unreachable route (answered by 3/1)",
+        Prohibit = "prohibit": "a prohibit route (answered by 3/13)",
+        EgressDown = "egress-down": "the outgoing interface is down or out of service (answered by 3/0)",
+        NeighborFailed = "neighbor-failed": "the next hop does not answer (answered by 3/1)",
+        HoldFull = "hold-full": "too many packets wait for neighbours already",
+        TooBig = "too-big": "larger than the next hop's MTU and must not be fragmented (answered by 3/4)",
+        FragmentFailed = "fragment-failed": "could not be fragmented: no free frames, or an MTU without room for data",
+        NoHeadroom = "no-headroom": "the frame has no room left for the headers to be written",
+        NotForwarded = "not-forwarded": "for the host itself, to which packets cannot be given from here",
+        TxFull = "tx-full": "the transmit queue of the outgoing interface is full",
+    }
+}
+
+list! {
+    /// An ICMP error, as counted by type/code when it is sent.
+    IcmpMessage {
+        NetUnreachable = "3/0": "network unreachable",
+        HostUnreachable = "3/1": "host unreachable",
+        FragmentationNeeded = "3/4": "fragmentation needed and DF set, with the next-hop MTU (RFC 1191)",
+        Prohibited = "3/13": "communication administratively prohibited",
+        TtlExceeded = "11/0": "time to live exceeded in transit",
+        ParameterProblem = "12/0": "parameter problem, with a pointer to it",
+    }
+}
+
+list! {
+    /// Something counted that decides nothing about the packet's fate.
+    Event {
+        Fragmented = "fragmented": "packets forwarded in fragments",
+        FragmentsSent = "fragments-sent": "fragments made",
+        ChecksumCompleted = "checksum-completed": "TCP or UDP checksums completed that a local sender had left to hardware",
+        Resolve = "resolve": "requests to resolve a neighbour",
+        HeldReleased = "held-released": "packets that left the hold queue because their neighbour answered or was given up",
+        IcmpForbidden = "icmp-forbidden": "errors not sent because of what they would be about (RFC 1812 4.3.2.7)",
+        IcmpRateLimited = "icmp-rate-limited": "errors not sent because too many were (RFC 1812 4.3.2.8)",
+        IcmpUnroutable = "icmp-unroutable": "errors not sent because there is no way back to the sender",
+        OwnLost = "own-lost": "packets of the router's own that could not be sent: no neighbour, queue or room for them",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_kebab_case_and_help_is_one_line() {
+        fn check(list: &[(&'static str, &'static str)], numeric: bool) {
+            let names: BTreeSet<_> = list.iter().map(|(name, _)| name).collect();
+            assert_eq!(names.len(), list.len());
+            for (name, help) in list {
+                let allowed = |b: u8| {
+                    b.is_ascii_lowercase() || b == b'-' || (numeric && (b == b'/' || b.is_ascii_digit()))
+                };
+                assert!(name.bytes().all(allowed), "{name}");
+                assert!(!help.is_empty() && !help.contains('\n') && !help.ends_with('.'), "{name}: {help}");
+            }
+        }
+        check(&DropReason::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), false);
+        check(&VerdictKind::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), false);
+        check(&Event::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), false);
+        check(&IcmpMessage::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), true);
+    }
+
+    #[test]
+    fn indices_are_positions() {
+        for (i, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), i);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What is known of a packet once it has been parsed; travels beside its frame through the stages.
+
+use core::net::Ipv4Addr;
+
+use millrace_net::PortId;
+use millrace_net::wire::ipv4::{Fragment, Protocol};
+
+/// An IPv4 packet whose header has passed `ip_input`. Lengths in it are proven against the frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet {
+    pub(crate) src: u32,
+    pub(crate) dst: u32,
+    pub(crate) in_port: PortId,
+    /// Header and payload, in bytes; the frame is at least `l3 + total_len` long.
+    pub(crate) total_len: u16,
+    pub(crate) fragment: Fragment,
+    /// With options, in bytes: 20 to 60, at most `total_len`.
+    pub(crate) header_len: u8,
+    /// Offset of the IPv4 header in the frame.
+    pub(crate) l3: u8,
+    pub(crate) ttl: u8,
+    pub(crate) protocol: Protocol,
+    pub(crate) tos: u8,
+    /// What an ICMP error says beyond its code: the next-hop MTU with 3/4, the pointer with 12/0.
+    pub(crate) detail: u16,
+}
+
+impl Packet {
+    pub(crate) const fn src_addr(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.src)
+    }
+
+    pub(crate) const fn dst_addr(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.dst)
+    }
+
+    /// The IPv4 packet in its frame, without what comes before and after it.
+    #[inline]
+    pub(crate) fn ip<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        let start = usize::from(self.l3);
+        frame.get(start..start + usize::from(self.total_len)).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn ip_mut<'a>(&self, frame: &'a mut [u8]) -> &'a mut [u8] {
+        let start = usize::from(self.l3);
+        frame.get_mut(start..start + usize::from(self.total_len)).unwrap_or_default()
+    }
+
+    /// What follows the IPv4 header.
+    #[inline]
+    pub(crate) fn payload<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        self.ip(frame).get(usize::from(self.header_len)..).unwrap_or_default()
+    }
+
+    /// A packet of the router's own to this one's source. Source and length are for the caller to fill in.
+    pub(crate) const fn answer(&self) -> Self {
+        Self {
+            src: 0,
+            dst: self.src,
+            in_port: self.in_port,
+            total_len: 0,
+            fragment: Fragment::NONE,
+            header_len: 20,
+            l3: 0,
+            ttl: 64,
+            protocol: Protocol::ICMP,
+            tos: 0,
+            detail: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn has_options(&self) -> bool {
+        self.header_len > 20
+    }
+}

@@ -1,0 +1,125 @@
+//! The interfaces as the engine sees them: an immutable table, replaced whole when anything changes.
+
+use core::net::Ipv4Addr;
+
+use millrace_net::{Mac, PortId, Prefix};
+
+/// One interface in service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Port {
+    /// Frames to other hardware addresses are dropped.
+    pub mac: Mac,
+    /// Largest IPv4 packet, in bytes.
+    pub mtu: u16,
+    /// Whether packets may be sent to it: administratively up and with carrier.
+    pub up: bool,
+    /// Its addresses with their prefix lengths, the primary one first.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Whether its driver hands over TCP and UDP packets whose checksum is only the pseudo header's sum (veth, tap,
+    /// virtio).
+    pub partial_checksums: bool,
+}
+
+impl Port {
+    /// A port that is up, without addresses, all switches at their defaults.
+    pub const fn new(mac: Mac, mtu: u16) -> Self {
+        Self { mac, mtu, up: true, addresses: Vec::new(), partial_checksums: false }
+    }
+
+    /// Whether `addr` is the broadcast address of one of its subnets: all ones, or the all zeros of old (RFC 1812
+    /// §4.2.3.1). Links of two addresses or one have none (RFC 3021).
+    pub fn is_subnet_broadcast(&self, addr: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|&(own, len)| {
+            let subnet = Prefix::truncated(own, len);
+            len < 31 && (addr == subnet.last() || addr == subnet.addr())
+        })
+    }
+
+    /// The address to speak to `peer` from: the one in the same subnet, else the primary one.
+    pub fn address_towards(&self, peer: Ipv4Addr) -> Option<Ipv4Addr> {
+        let same_subnet = |&&(own, len): &&(Ipv4Addr, u8)| Prefix::truncated(own, len).contains(peer);
+        self.addresses.iter().find(same_subnet).or(self.addresses.first()).map(|&(own, _)| own)
+    }
+}
+
+/// All ports, indexed by [`PortId`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ports {
+    slots: Vec<Option<Port>>,
+}
+
+impl Ports {
+    pub const fn new() -> Self {
+        Self { slots: Vec::new() }
+    }
+
+    /// Puts `port` at `id`, in place of what was there. Numbers from [`PortId::MAX`] on are refused.
+    #[must_use]
+    pub fn insert(&mut self, id: PortId, port: Port) -> bool {
+        if PortId::MAX <= id.index() {
+            return false;
+        }
+        if self.slots.len() <= id.index() {
+            self.slots.resize(id.index() + 1, None);
+        }
+        self.slots[id.index()] = Some(port);
+        true
+    }
+
+    #[inline]
+    pub fn get(&self, id: PortId) -> Option<&Port> {
+        self.slots.get(id.index())?.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> Ipv4Addr {
+        text.parse().unwrap()
+    }
+
+    fn port(addresses: &[(&str, u8)]) -> Port {
+        let mut port = Port::new(Mac::ZERO, 1500);
+        port.addresses = addresses.iter().map(|&(a, len)| (addr(a), len)).collect();
+        port
+    }
+
+    #[test]
+    fn subnet_broadcasts() {
+        let port = port(&[("192.0.2.1", 24), ("198.51.100.0", 31), ("203.0.113.9", 32)]);
+        for (text, expected) in [
+            ("192.0.2.255", true),
+            ("192.0.2.0", true),
+            ("192.0.2.1", false),
+            ("198.51.100.1", false),
+            ("198.51.100.0", false),
+            ("203.0.113.9", false),
+        ] {
+            assert_eq!(port.is_subnet_broadcast(addr(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn source_is_of_the_peers_subnet_or_primary() {
+        let two = port(&[("10.0.0.1", 24), ("10.0.1.1", 24)]);
+        for (peer, expected) in [("10.0.0.9", "10.0.0.1"), ("10.0.1.9", "10.0.1.1"), ("8.8.8.8", "10.0.0.1")]
+        {
+            assert_eq!(two.address_towards(addr(peer)), Some(addr(expected)), "{peer}");
+        }
+        assert_eq!(port(&[]).address_towards(addr("8.8.8.8")), None);
+    }
+
+    #[test]
+    fn table_is_sparse_and_bounded() {
+        let mut ports = Ports::new();
+        assert!(ports.insert(PortId(3), port(&[])));
+        assert!(!ports.insert(PortId(256), port(&[])));
+        assert!(ports.get(PortId(3)).is_some());
+        for absent in [0, 2, 4, 256, u16::MAX] {
+            assert!(ports.get(PortId(absent)).is_none());
+        }
+    }
+}

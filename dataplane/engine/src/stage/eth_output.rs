@@ -1,0 +1,58 @@
+//! The frame as it leaves: trimmed to the packet, behind a new Ethernet header. RFC 894, RFC 1812 §3.3.
+//! Reads: adjacency. Sets: everything before and behind the IPv4 packet. Next: `Shell::transmit`.
+//! Drops: no-headroom.
+
+use millrace_fib::{Adjacency, Tag, Vlan};
+use millrace_net::wire::ethernet::{self, EtherType, Ethernet};
+use millrace_net::wire::vlan;
+
+use crate::frame::Frame;
+use crate::outcome::DropReason;
+
+/// Puts the Ethernet header of `adjacency` before the IPv4 packet at `l3`, and cuts the frame at the packet's end.
+#[inline]
+pub(crate) fn eth_output<F: Frame>(
+    frame: &mut F,
+    l3: usize,
+    total_len: usize,
+    adjacency: &Adjacency,
+) -> Result<(), DropReason> {
+    let header_len = ethernet::LEN
+        + match adjacency.vlan {
+            Vlan::Untagged => 0,
+            Vlan::Tagged(_) => vlan::LEN,
+            Vlan::Double { .. } => 2 * vlan::LEN,
+        };
+    let moved = if l3 < header_len {
+        frame.push_front(header_len - l3)
+    } else {
+        l3 == header_len || frame.pull_front(l3 - header_len)
+    };
+    // Ethernet padding that arrived behind the packet does not leave with it.
+    if !moved || (frame.data().len() != header_len + total_len && !frame.resize(header_len + total_len)) {
+        return Err(DropReason::NoHeadroom);
+    }
+    let (mut header, rest) = Ethernet::split_mut(frame.data_mut()).map_err(|_| DropReason::NoHeadroom)?;
+    header.set_dst(adjacency.dst);
+    header.set_src(adjacency.src);
+    match adjacency.vlan {
+        Vlan::Untagged => header.set_ethertype(EtherType::IPV4),
+        Vlan::Tagged(tag) => {
+            header.set_ethertype(EtherType(tag.tpid.ethertype()));
+            push_tag(rest, tag, EtherType::IPV4);
+        }
+        Vlan::Double { outer, inner } => {
+            header.set_ethertype(EtherType(outer.tpid.ethertype()));
+            push_tag(rest, outer, EtherType(inner.tpid.ethertype()));
+            push_tag(rest.get_mut(vlan::LEN..).unwrap_or_default(), inner, EtherType::IPV4);
+        }
+    }
+    Ok(())
+}
+
+fn push_tag(bytes: &mut [u8], tag: Tag, next: EtherType) {
+    if let Ok(mut view) = vlan::Vlan::new_checked_mut(bytes) {
+        view.set_tci(tag.vid());
+        view.set_ethertype(next);
+    }
+}

@@ -1,0 +1,126 @@
+//! Telling the sender. RFC 792; RFC 1812 §4.3.2, §4.3.3, §5.2.7.1; RFC 1191 §4.
+//! Reads: the refused packet as it came. Sets: the frame, which becomes the message about it. Next: fib_lookup of the
+//! source, eth_output. Silent: icmp-forbidden, icmp-rate-limited, icmp-unroutable, no-headroom.
+
+use core::net::Ipv4Addr;
+
+use millrace_net::checksum;
+use millrace_net::wire::icmp::{self, Icmp, Kind};
+use millrace_net::wire::ipv4::{self, Fragment, Ipv4, Protocol};
+
+use crate::frame::Frame;
+use crate::outcome::{DropReason, IcmpMessage};
+use crate::packet::Packet;
+
+/// RFC 1812 §4.3.2.3: as much of the original as fits without the message exceeding this.
+const MAX_TOTAL_LEN: usize = 576;
+const HEADERS_LEN: usize = ipv4::LEN + icmp::LEN;
+/// RFC 1700's default; RFC 1812 §4.2.2.9 asks for a configurable one in what the router originates.
+const TTL: u8 = 64;
+/// RFC 1812 §4.3.2.5: errors have precedence 6, INTERNETWORK CONTROL.
+const PRECEDENCE: u8 = 6 << 5;
+/// RFC 1812 §4.3.2.5: the TOS bits are the original's. Of the four of RFC 1349 the lowest belongs to ECN since RFC 3168,
+/// which such a message must not claim.
+const TOS_BITS: u8 = 0x1c;
+
+/// What is said about a packet that was dropped for `reason`; nothing about most.
+pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
+    match reason {
+        DropReason::TtlExceeded => Some(IcmpMessage::TtlExceeded),
+        DropReason::NoRoute | DropReason::EgressDown => Some(IcmpMessage::NetUnreachable),
+        DropReason::Unreachable | DropReason::NeighborFailed => Some(IcmpMessage::HostUnreachable),
+        DropReason::Prohibit => Some(IcmpMessage::Prohibited),
+        DropReason::TooBig => Some(IcmpMessage::FragmentationNeeded),
+        DropReason::IpBadOption => Some(IcmpMessage::ParameterProblem),
+        DropReason::IngressUnknown
+        | DropReason::EthTruncated
+        | DropReason::EthNotForUs
+        | DropReason::EthGroup
+        | DropReason::EthTypeUnknown
+        | DropReason::IpTruncated
+        | DropReason::IpBadVersion
+        | DropReason::IpBadHeaderLength
+        | DropReason::IpBadTotalLength
+        | DropReason::IpBadChecksum
+        | DropReason::SourceRouted
+        | DropReason::MartianSource
+        | DropReason::MartianDestination
+        | DropReason::Multicast
+        | DropReason::Broadcast
+        | DropReason::Blackhole
+        | DropReason::HoldFull
+        | DropReason::FragmentFailed
+        | DropReason::NoHeadroom
+        | DropReason::NotForwarded
+        | DropReason::TxFull => None,
+    }
+}
+
+/// RFC 1812 §4.3.2.7, as far as the packet itself says: no errors about errors or about later fragments.
+///
+/// The section's other cases never get here: what fails validation, comes as a link-layer broadcast, goes to a broadcast
+/// or multicast address, or has a source no host can have, is dropped by eth_input, ip_input or as `broadcast`.
+pub(crate) fn may_be_answered(packet: &Packet, frame: &[u8]) -> bool {
+    if packet.fragment.offset_bytes() != 0 {
+        return false;
+    }
+    // A truncated ICMP message may be an error: better silent.
+    packet.protocol != Protocol::ICMP
+        || packet.payload(frame).first().is_some_and(|&kind| Kind(kind).is_query())
+}
+
+/// Turns the frame of `packet` into the message about it, an IPv4 packet at the frame's first byte. Its length;
+/// `None` where the frame has no room for it.
+pub(crate) fn build(
+    frame: &mut impl Frame,
+    packet: &Packet,
+    message: IcmpMessage,
+    source: Ipv4Addr,
+    ident: u16,
+) -> Option<u16> {
+    let quote_len = usize::from(packet.total_len).min(MAX_TOTAL_LEN - HEADERS_LEN);
+    let start = usize::from(packet.l3);
+    if !frame.resize(start + quote_len) || !frame.pull_front(start) || !open(frame, quote_len) {
+        return None;
+    }
+    let total_len = u16::try_from(HEADERS_LEN + quote_len).ok()?;
+    let (mut ip, body) = Ipv4::split_mut(frame.data_mut()).ok()?;
+    ip.set_header_len(20);
+    ip.set_tos(packet.tos & TOS_BITS | PRECEDENCE);
+    ip.set_total_len(total_len);
+    ip.set_ident(ident);
+    ip.set_fragment(Fragment::NONE);
+    ip.set_ttl(TTL);
+    ip.set_protocol(Protocol::ICMP);
+    ip.set_src(source);
+    ip.set_dst(packet.src_addr());
+    ip.fill_checksum(&[]);
+    let (kind, code, rest) = match message {
+        IcmpMessage::NetUnreachable => (Kind::UNREACHABLE, 0, 0),
+        IcmpMessage::HostUnreachable => (Kind::UNREACHABLE, 1, 0),
+        IcmpMessage::FragmentationNeeded => (Kind::UNREACHABLE, 4, u32::from(packet.detail)),
+        IcmpMessage::Prohibited => (Kind::UNREACHABLE, 13, 0),
+        IcmpMessage::TtlExceeded => (Kind::TIME_EXCEEDED, 0, 0),
+        IcmpMessage::ParameterProblem => (Kind::PARAMETER_PROBLEM, 0, u32::from(packet.detail) << 24),
+    };
+    let mut header = Icmp::new_checked_mut(body).ok()?;
+    header.set_kind(kind);
+    header.set_code(code);
+    header.set_rest(rest);
+    header.set_checksum(0);
+    let check = checksum::checksum(body);
+    Icmp::new_checked_mut(body).ok()?.set_checksum(check);
+    Some(total_len)
+}
+
+/// Makes room for the headers before the quoted packet, which fills the frame.
+fn open(frame: &mut impl Frame, quote_len: usize) -> bool {
+    if frame.push_front(HEADERS_LEN) {
+        return true;
+    }
+    let room = frame.resize(HEADERS_LEN + quote_len);
+    if room {
+        frame.data_mut().copy_within(..quote_len, HEADERS_LEN);
+    }
+    room
+}
