@@ -3,49 +3,71 @@
 //! Addresses are byte arrays in network order, so that both sides compare the bytes of the packet.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 /// Names of the program and its maps in the object file.
 pub mod name {
     pub const PROGRAM: &str = "millrace";
-    /// `HashMap<u32 ifindex, Interface>`
+    /// `HashMap<u32, u64>`: ifindex to [`crate::Interface::to_bits`].
     pub const INTERFACES: &str = "INTERFACES";
     /// `HashMap<LocalKey, u8>`: addresses whose packets are the kernel's, see [`crate::LocalKey`].
     pub const LOCALS: &str = "LOCALS";
     /// `XskMap`, indexed by [`crate::Interface::xsk_base`] + receive queue.
     pub const XSKS: &str = "XSKS";
-    /// `PerCpuArray<u64>`, indexed by [`crate::XdpOutcome`] per interface slot.
+    /// `PerCpuArray<u64>`, indexed by [`crate::outcome_slot`].
     pub const OUTCOMES: &str = "OUTCOMES";
+    /// `Array<u64>` with `BPF_F_MMAPABLE`, one for each slice of the FIB; sized when the object is loaded.
+    pub const FIB: [&str; 6] =
+        ["FIB_TBL24", "FIB_TBL8", "FIB_GROUPS", "FIB_BUCKETS", "FIB_ADJACENCIES", "FIB_NEIGHBORS"];
 }
 
-/// Interfaces a dataplane can have; equals `millrace_net::PortId::MAX`.
+/// Interfaces a dataplane can have: one for each `millrace_net::PortId`.
 pub const MAX_INTERFACES: u32 = 256;
 /// Receive queues an interface can have.
 pub const MAX_QUEUES: u32 = 64;
 /// Local and broadcast addresses of the whole host.
 pub const MAX_LOCALS: u32 = 16384;
 
+/// Row of OUTCOMES for frames of interfaces that have no row in INTERFACES.
+pub const UNKNOWN_PORT: u16 = MAX_INTERFACES as u16;
+/// Entries of OUTCOMES: a row for each interface, and one for unknown ones.
+pub const OUTCOME_SLOTS: u32 = (MAX_INTERFACES + 1) * XdpOutcome::COUNT;
+
+/// Index in OUTCOMES of the counter of `outcome` in the row of `port`.
+#[inline(always)]
+pub const fn outcome_slot(port: u16, outcome: XdpOutcome) -> u32 {
+    port as u32 * XdpOutcome::COUNT + outcome as u32
+}
+
 /// An IPv4 destination that is the kernel's: an address of any interface of the host, or the directed broadcast
 /// address of a connected subnet. Octets in network order.
 pub type LocalKey = [u8; 4];
 
 /// How frames of one interface are treated.
-#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Interface {
     /// Index in XSKS of queue 0.
     pub xsk_base: u32,
-    /// Index of this interface's row in OUTCOMES: the slot of outcome `o` is `port * XdpOutcome::COUNT + o`.
+    /// This interface's row in OUTCOMES.
     pub port: u16,
-    /// 1: a frame for a queue without a live socket goes to the kernel; 0: it is dropped.
-    pub fail_open: u8,
-    /// Keeps the size a multiple of four without padding bytes.
-    pub reserved: u8,
+    /// A frame for a queue without a live socket goes to the kernel; else it is dropped.
+    pub fail_open: bool,
 }
 
-#[cfg(feature = "user")]
-// JUSTIFICATION: aya copies map values as bytes; the trait is its promise that this is sound.
-// SAFETY: Interface is repr(C), has no padding (4 + 2 + 1 + 1 bytes) and no invalid bit patterns.
-#[expect(unsafe_code, reason = "Pod is how aya is told that a type is plain bytes")]
-unsafe impl aya::Pod for Interface {}
+impl Interface {
+    /// The value of the INTERFACES map: `xsk_base` in bits 0-31, `port` in 32-47, `fail_open` in 48.
+    pub const fn to_bits(self) -> u64 {
+        self.xsk_base as u64 | (self.port as u64) << 32 | (self.fail_open as u64) << 48
+    }
+
+    /// What [`Self::to_bits`] made.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "each cast takes the bits of one field")]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { xsk_base: bits as u32, port: (bits >> 32) as u16, fail_open: bits >> 48 & 1 == 1 }
+    }
+}
 
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -73,6 +95,8 @@ outcomes! {
     NotIpv4 = "not-ipv4",
     /// IPv4 multicast or limited broadcast, or a group hardware address: the kernel's.
     Multicast = "multicast",
+    /// With a VLAN tag: the kernel's, whose VLAN interface it is for.
+    Tagged = "tagged",
     /// For one of the host's own addresses: the kernel's.
     Local = "local",
     /// The frame ends before its Ethernet or IPv4 header does: dropped.
@@ -83,4 +107,33 @@ outcomes! {
     NoWorkerDropped = "no-worker-dropped",
     /// The program runs on an interface it has no row for: the kernel's.
     UnknownInterface = "unknown-interface",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_survives_its_bits() {
+        for xsk_base in [0, 1, MAX_INTERFACES * MAX_QUEUES - 1, u32::MAX] {
+            for port in [0, 1, 255, u16::MAX] {
+                for fail_open in [false, true] {
+                    let interface = Interface { xsk_base, port, fail_open };
+                    assert_eq!(Interface::from_bits(interface.to_bits()), interface);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_outcome_of_each_port_has_a_slot_of_its_own() {
+        let mut taken = [false; OUTCOME_SLOTS as usize];
+        for port in 0..=UNKNOWN_PORT {
+            for outcome in XdpOutcome::ALL {
+                let slot = outcome_slot(port, *outcome) as usize;
+                assert!(!std::mem::replace(&mut taken[slot], true), "{port} {}", outcome.name());
+            }
+        }
+        assert!(taken.iter().all(|taken| *taken));
+    }
 }
