@@ -30,7 +30,7 @@ pub(super) fn interfaces(reader: &mut Reader<'_>, interfaces: &[PlacedInterface<
     for interface in interfaces {
         if let Some(field) = interface.name.as_ref().filter(|_| !interface.value.name.is_empty()) {
             match names.get(interface.value.name.as_str()) {
-                Some(first) => twice(reader, field, first, "is already taken"),
+                Some(first) => twice(reader, field, first, &format!("{:?} is taken", interface.value.name)),
                 None => _ = names.insert(&interface.value.name, field),
             }
         }
@@ -52,20 +52,30 @@ pub(super) fn interfaces(reader: &mut Reader<'_>, interfaces: &[PlacedInterface<
 fn twice(reader: &mut Reader<'_>, field: &Field<'_>, first: &Field<'_>, what: &str) {
     let line = reader.source.line(first.span().start);
     let problem = reader.field_problem(field, what);
-    reader.push(problem.help(format!("the first is in line {line}")));
+    reader.push(problem.expected("each of them once").help(format!("the first is in line {line}")));
 }
 
 /// Next hops are others' addresses, interfaces exist, and no prefix has two targets at one distance.
-pub(super) fn statics(reader: &mut Reader<'_>, statics: &[PlacedStatic<'_>], interfaces: &[PlacedInterface<'_>]) {
+pub(super) fn statics(
+    reader: &mut Reader<'_>,
+    statics: &[PlacedStatic<'_>],
+    interfaces: &[PlacedInterface<'_>],
+) {
     for route in statics {
         for (field, via) in &route.vias {
-            let owner = interfaces.iter().find(|i| i.value.addresses.iter().any(|address| address.addr == via.addr));
+            let owner =
+                interfaces.iter().find(|i| i.value.addresses.iter().any(|address| address.addr == via.addr));
             if let Some(owner) = owner {
-                let what = format!("cannot be {}: it is this router's own address on {}", via.addr, owner.value.name);
+                let what = format!(
+                    "cannot be {}: it is this router's own address on {}",
+                    via.addr, owner.value.name
+                );
                 reader.reject(field, what);
             }
         }
-        let (StaticTarget::Interface(name), Some(field)) = (&route.value.target, &route.interface) else { continue };
+        let (StaticTarget::Interface(name), Some(field)) = (&route.value.target, &route.interface) else {
+            continue;
+        };
         if !interfaces.iter().any(|interface| interface.value.name == *name) {
             let what = format!("cannot be {name:?}: there is no [[interface]] of this name");
             let problem = reader.field_problem(field, what);
@@ -107,6 +117,7 @@ fn duplicates(reader: &mut Reader<'_>, statics: &[PlacedStatic<'_>]) {
         let line = reader.source.line(statics[first].destination.span().start);
         let what = format!("gives {prefix} a second target at distance {}", statics[second].value.distance);
         let problem = reader.field_problem(&statics[second].destination, what);
+        let problem = problem.expected("one target for each prefix and distance");
         reader.push(problem.help(format!(
             "the first is in line {line}; several next hops belong into one `via` list, a back-up route gets a higher `distance`"
         )));
@@ -146,5 +157,7 @@ pub(super) fn mirror(
         open.value.name
     );
     let problem = reader.source.problem(span, message).key("kernel.mirror");
-    reader.push(problem.warning().help("while no worker is there, only what the kernel knows by itself is forwarded"));
+    reader.push(
+        problem.warning().help("while no worker is there, only what the kernel knows by itself is forwarded"),
+    );
 }

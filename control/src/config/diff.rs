@@ -25,12 +25,10 @@ pub enum Effect {
     Live,
     /// When the dataplane is started the next time.
     RestartDataplane,
-    /// When control is started the next time.
-    RestartControl,
 }
 
 /// Settings the dataplane fixes when it starts.
-const FIXED_AT_START: [&str; 4] = ["dataplane.workers", "dataplane.mode", "dataplane.busy-poll", "dataplane.frames"];
+const FIXED_AT_START: [&str; 3] = ["dataplane.workers", "dataplane.mode", "dataplane.frames"];
 
 /// Every difference, by section and name. Empty: the two mean the same.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
@@ -38,8 +36,16 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut names: Vec<_> = old_settings.keys().chain(new_settings.keys()).collect();
     names.sort_unstable();
     names.dedup();
-    let mut changes = Vec::new();
+    let mut changes: Vec<Change> = Vec::new();
     for name in names {
+        // An interface that comes or goes is one change, whatever its settings.
+        let within = |change: &Change| {
+            change.new.is_none() != change.old.is_none()
+                && name.1.starts_with(&format!("{}.", change.setting))
+        };
+        if changes.last().is_some_and(within) {
+            continue;
+        }
         let (before, after) = (old_settings.get(name), new_settings.get(name));
         if before.map(Setting::identity) == after.map(Setting::identity) {
             continue;
@@ -58,13 +64,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 fn effect(setting: &str) -> Effect {
-    if FIXED_AT_START.contains(&setting) {
-        Effect::RestartDataplane
-    } else if setting == "http.listen" {
-        Effect::RestartControl
-    } else {
-        Effect::Live
-    }
+    if FIXED_AT_START.contains(&setting) { Effect::RestartDataplane } else { Effect::Live }
 }
 
 enum Setting<'c> {

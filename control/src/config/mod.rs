@@ -8,19 +8,21 @@
 //! A `Config` holds only what can be carried out: what this version does not have is refused here, so that nobody
 //! believes in a setting that has no effect. Everything below trusts the types and checks nothing again.
 
+mod check;
+mod diff;
 mod model;
+mod prefix_file;
+mod print;
 mod problem;
-mod reference;
 mod read;
+mod reference;
 mod sections;
 mod statics;
-mod prefix_file;
-mod check;
-mod print;
-mod diff;
 
 pub use diff::{Change, Effect, diff};
-pub use model::{Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Router, StaticRoute, StaticTarget, StaticVia};
+pub use model::{
+    Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Router, StaticRoute, StaticTarget, StaticVia,
+};
 pub use problem::{ConfigError, Problem, Severity};
 pub use reference::{Key, SECTIONS, Section, markdown};
 

@@ -85,7 +85,8 @@ impl Lines<'_> {
             return;
         }
         let end = line.iter().position(|&b| b == b',' || b.is_ascii_whitespace()).unwrap_or(line.len());
-        let parsed = prefix(&line[..end]).map_err(|error| prefix_error(&String::from_utf8_lossy(&line[..end]), error));
+        let parsed =
+            prefix(&line[..end]).map_err(|error| prefix_error(&String::from_utf8_lossy(&line[..end]), error));
         match parsed.and_then(destination) {
             Ok(prefix) => self.prefixes.push(prefix),
             Err((what, help)) => {
@@ -94,8 +95,10 @@ impl Lines<'_> {
                     let value = String::from_utf8_lossy(&line[..end.min(40)]).into_owned();
                     let excerpt = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]).into_owned();
                     let message = format!("{value:?} cannot be a destination: {what}");
-                    let problem = Problem::of_file(self.path, message).expected("a prefix such as 192.0.2.0/24");
-                    let problem = Problem { line: number, excerpt, ..problem }.key("static.prefixes-from").value(value);
+                    let problem =
+                        Problem::of_file(self.path, message).expected("a prefix such as 192.0.2.0/24");
+                    let problem =
+                        Problem { line: number, excerpt, ..problem }.key("static.prefixes-from").value(value);
                     self.problems.push(match help {
                         Some(help) => problem.help(help),
                         None => problem,
@@ -166,7 +169,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn lines(text: &[u8]) -> Result<Vec<Prefix>, Vec<String>> {
-        let mut lines = Lines { path: Path::new("table.csv"), prefixes: Vec::new(), problems: Vec::new(), wrong: 0 };
+        let mut lines =
+            Lines { path: Path::new("table.csv"), prefixes: Vec::new(), problems: Vec::new(), wrong: 0 };
         // A buffer of 7 bytes: lines are shared by fills.
         lines.read(&mut BufReader::with_capacity(7, text)).unwrap();
         lines.finish().map_err(|error| match error {
@@ -182,7 +186,10 @@ mod tests {
             ("", vec![]),
             ("10.0.0.0/8", vec![p("10.0.0.0/8")]),
             ("10.0.0.0/8\n", vec![p("10.0.0.0/8")]),
-            ("10.0.0.0/8,64500\r\n11.0.0.0/8 via x\n12.0.0.0/8\tremark", vec![p("10.0.0.0/8"), p("11.0.0.0/8"), p("12.0.0.0/8")]),
+            (
+                "10.0.0.0/8,64500\r\n11.0.0.0/8 via x\n12.0.0.0/8\tremark",
+                vec![p("10.0.0.0/8"), p("11.0.0.0/8"), p("12.0.0.0/8")],
+            ),
             ("# a remark\n\n   # another\n  9.9.9.9/32  \n", vec![p("9.9.9.9/32")]),
             ("2.0.0.0/8\n1.0.0.0/8\n2.0.0.0/8,second\n", vec![p("1.0.0.0/8"), p("2.0.0.0/8")]),
         ] {
@@ -198,25 +205,25 @@ mod tests {
          --> table.csv:2
           |
         2 | 10.1.2.3/8,x
-           = expected a prefix such as 192.0.2.0/24
-           = help: did you mean 10.0.0.0/8?
+          = expected a prefix such as 192.0.2.0/24
+          = help: did you mean 10.0.0.0/8?
 
         error: "hello" cannot be a destination: not a prefix
          --> table.csv:3
           |
         3 | hello
-           = expected a prefix such as 192.0.2.0/24
+          = expected a prefix such as 192.0.2.0/24
 
         error: "224.0.0.0/8" cannot be a destination: multicast is not routed by Millrace
          --> table.csv:4
           |
         4 | 224.0.0.0/8
-           = expected a prefix such as 192.0.2.0/24
+          = expected a prefix such as 192.0.2.0/24
         "#);
         let many = "x\n".repeat(50);
         let errors = lines(many.as_bytes()).unwrap_err();
         assert_eq!(errors.len(), REPORTED + 1);
-        assert_eq!(errors[REPORTED], "error: 30 more lines are no prefixes\n  --> table.csv\n");
+        assert_eq!(errors[REPORTED], "error: 30 more lines are no prefixes\n --> table.csv\n");
     }
 
     #[test]

@@ -22,7 +22,8 @@ impl fmt::Display for Config {
         writeln!(f, "frames = {}", self.dataplane.frames)?;
         for interface in &self.interfaces {
             writeln!(f, "\n[[interface]]\nname = {}", quoted(&interface.name))?;
-            let addresses: Vec<_> = interface.addresses.iter().map(|address| format!("\"{address}\"")).collect();
+            let addresses: Vec<_> =
+                interface.addresses.iter().map(|address| format!("\"{address}\"")).collect();
             let addresses = (!addresses.is_empty()).then(|| format!("[{}]", addresses.join(", ")));
             optional(f, "addresses", addresses, "those the kernel has")?;
             let nat = interface.nat.map(|role| format!("\"{}\"", name_of(NAT_ROLES, &role)));
@@ -46,7 +47,7 @@ impl fmt::Display for StaticRoute {
     /// The keys of the entry, a line each, without the header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.file, self.prefixes.first()) {
-            (Some(file), _) => writeln!(f, "prefixes-from = {}", quoted(&file.to_string_lossy()))?,
+            (Some(file), _) => writeln!(f, "prefixes-from = {}", quoted(file.to_string_lossy()))?,
             (None, Some(prefix)) => writeln!(f, "prefix = \"{prefix}\"")?,
             (None, None) => {}
         }
@@ -79,7 +80,12 @@ impl fmt::Display for StaticTarget {
 }
 
 /// A line for a value, or a remark that says what holds without one.
-fn optional(f: &mut fmt::Formatter<'_>, key: &str, value: Option<impl fmt::Display>, absent: &str) -> fmt::Result {
+fn optional(
+    f: &mut fmt::Formatter<'_>,
+    key: &str,
+    value: Option<impl fmt::Display>,
+    absent: &str,
+) -> fmt::Result {
     match value {
         Some(value) => writeln!(f, "{key} = {value}"),
         None => writeln!(f, "# {key}: {absent}"),

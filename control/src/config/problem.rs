@@ -150,10 +150,10 @@ impl fmt::Display for Problem {
         };
         writeln!(f, "{severity}: {}", printable(&self.message))?;
         let file = self.file.display();
+        let gutter = self.line.to_string().len();
         if self.line == 0 {
-            writeln!(f, "  --> {file}")?;
+            writeln!(f, "{:gutter$}--> {file}", "")?;
         } else {
-            let gutter = self.line.to_string().len();
             let place = if self.column == 0 { String::new() } else { format!(":{}", self.column) };
             writeln!(f, "{:gutter$}--> {file}:{}{place}", "", self.line)?;
             writeln!(f, "{:gutter$} |", "")?;
@@ -162,15 +162,19 @@ impl fmt::Display for Problem {
             if self.column != 0 {
                 let room = excerpt.chars().count().saturating_sub(column).max(1);
                 let marks = "^".repeat(self.width.min(room));
-                let expected = if self.expected.is_empty() { String::new() } else { format!(" expected {}", self.expected) };
+                let expected = if self.expected.is_empty() {
+                    String::new()
+                } else {
+                    format!(" expected {}", self.expected)
+                };
                 writeln!(f, "{:gutter$} | {:column$}{marks}{expected}", "", "")?;
             }
         }
         if self.column == 0 && !self.expected.is_empty() {
-            writeln!(f, "   = expected {}", self.expected)?;
+            writeln!(f, "{:gutter$} = expected {}", "", self.expected)?;
         }
         if let Some(help) = &self.help {
-            writeln!(f, "   = help: {}", printable(help))?;
+            writeln!(f, "{:gutter$} = help: {}", "", printable(help))?;
         }
         Ok(())
     }
@@ -198,7 +202,8 @@ impl ConfigError {
     }
 
     pub(super) fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Self {
-        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let good =
+            String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
         let at = good.len();
         let problem = Source::new(path, &good).problem(at..at, "the file is not UTF-8 text".to_owned());
         Self { problems: vec![problem.expected("TOML in UTF-8")] }
@@ -208,10 +213,12 @@ impl ConfigError {
 /// A file that could not be read, with what to do about it.
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     let problem = Problem::of_file(path, format!("the file cannot be read: {error}"));
-    match error.kind() {
-        std::io::ErrorKind::NotFound => problem.help("give the path of the configuration with -c, or create it there"),
-        std::io::ErrorKind::PermissionDenied => problem.help("the user Millrace runs as needs read permission"),
-        _ => problem,
+    if error.kind() == std::io::ErrorKind::NotFound {
+        problem.help("give the path of the configuration with -c, or create it there")
+    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+        problem.help("the user Millrace runs as needs read permission")
+    } else {
+        problem
     }
 }
 

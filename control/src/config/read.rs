@@ -24,7 +24,7 @@ pub(super) struct Table<'d> {
     title: String,
     /// The header, or the braces.
     pub(super) span: Range<usize>,
-    entries: Option<&'d DeTable<'d>>,
+    entries: &'d DeTable<'d>,
 }
 
 /// One value and where it came from.
@@ -43,34 +43,13 @@ impl<'d> Field<'d> {
         self.value.span()
     }
 
-    /// A member of this field's list.
-    pub(super) fn item(&self, value: &'d Spanned<DeValue<'d>>) -> Self {
-        Self { value, ..self.clone() }
-    }
-
-    pub(super) fn items(&self) -> Option<impl Iterator<Item = Self> + use<'_, 'd>> {
-        match self.value.get_ref() {
-            DeValue::Array(items) => Some(items.iter().map(|value| self.item(value))),
-            DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Table(_) => None,
-        }
+    /// Members of the list, where it is one.
+    pub(super) fn count(&self) -> Option<usize> {
+        Some(self.value.get_ref().as_array()?.iter().count())
     }
 }
 
 impl<'d> Table<'d> {
-    /// A table that stands nowhere in the file: all its keys are absent.
-    pub(super) fn absent(section: Section) -> Self {
-        Self { section, title: section.header(), span: 0..0, entries: None }
-    }
-
-    pub(super) fn is_present(&self) -> bool {
-        self.entries.is_some()
-    }
-
     /// Names the table in errors by one of its values, as the reader of the file would.
     pub(super) fn titled(self, by: &str) -> Self {
         Self { title: format!("{} \"{by}\"", self.section.header()), ..self }
@@ -88,7 +67,7 @@ impl<'d> Table<'d> {
             path: format!("{}.{name}", self.section.name),
             subject: format!("{}: {name}", self.title),
             expected: key?.expected,
-            value: self.entries?.get(name)?,
+            value: self.entries.get(name)?,
         })
     }
 }
@@ -98,30 +77,38 @@ impl<'s> Reader<'s> {
         Self { source, problems: Vec::new() }
     }
 
-    /// The table of a section; keys it does not have are reported.
-    pub(super) fn table<'d>(&mut self, section: Section, value: &'d Spanned<DeValue<'d>>) -> Option<Table<'d>> {
+    /// The table of a section, under the name errors call it by; keys the section does not have are reported.
+    pub(super) fn table<'d>(
+        &mut self,
+        section: Section,
+        title: String,
+        value: &'d Spanned<DeValue<'d>>,
+    ) -> Option<Table<'d>> {
         let DeValue::Table(entries) = value.get_ref() else {
-            let problem = self.source.problem(value.span(), format!("{} is not a {}", section.header(), type_name(value)));
+            let problem =
+                self.source.problem(value.span(), format!("{title} cannot be a {}", type_name(value)));
             self.push(problem.key(section.name).value(self.text(value.span())).expected("a table"));
             return None;
         };
-        let table = Table { section, title: section.header(), span: value.span(), entries: Some(entries) };
         for (name, _) in entries.iter() {
             if section.find(name.get_ref()).is_none() {
-                self.unknown_key(&section.header(), section.name, name, section.keys.iter().map(|key| key.name));
+                self.unknown_key(&title, section.name, name, section.keys.iter().map(|key| key.name));
             }
         }
-        Some(table)
+        Some(Table { section, title, span: value.span(), entries })
     }
 
     /// Every table of a repeated section.
     pub(super) fn tables<'d>(&mut self, section: Section, value: &'d Spanned<DeValue<'d>>) -> Vec<Table<'d>> {
         let DeValue::Array(items) = value.get_ref() else {
-            let problem = self.source.problem(value.span(), format!("[{}] is written once for every one", section.name));
+            let problem = self.source.problem(
+                value.span(),
+                format!("{} takes double brackets: there can be several", section.name),
+            );
             self.push(problem.key(section.name).expected(section.header()));
             return Vec::new();
         };
-        items.iter().filter_map(|item| self.table(section, item)).collect()
+        items.iter().filter_map(|item| self.table(section, section.header(), item)).collect()
     }
 
     pub(super) fn unknown_key<'k>(
@@ -131,7 +118,8 @@ impl<'s> Reader<'s> {
         name: &Spanned<std::borrow::Cow<'_, str>>,
         known: impl Iterator<Item = &'k str> + Clone,
     ) {
-        let place = if path.is_empty() { name.get_ref().to_string() } else { format!("{path}.{}", name.get_ref()) };
+        let place =
+            if path.is_empty() { name.get_ref().to_string() } else { format!("{path}.{}", name.get_ref()) };
         let inside = if title.is_empty() { String::new() } else { format!(" in {title}") };
         let problem = self.source.problem(name.span(), format!("unknown key `{}`{inside}", name.get_ref()));
         let problem = problem.key(place).expected(list(known.clone()));
@@ -162,7 +150,7 @@ impl<'s> Reader<'s> {
     }
 
     pub(super) fn wrong_type(&mut self, field: &Field<'_>) {
-        self.reject(field, format_args!("cannot be {}", with_article(type_name(field.value))));
+        self.reject(field, format_args!("cannot be a {}", type_name(field.value)));
     }
 
     pub(super) fn string<'d>(&mut self, field: &Field<'d>) -> Option<&'d str> {
@@ -182,7 +170,11 @@ impl<'s> Reader<'s> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn integer<T: TryFrom<u64>>(&mut self, field: &Field<'_>, bounds: RangeInclusive<u64>) -> Option<T> {
+    pub(super) fn integer<T: TryFrom<u64>>(
+        &mut self,
+        field: &Field<'_>,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<T> {
         let Some(integer) = field.value.get_ref().as_integer() else {
             self.wrong_type(field);
             return None;
@@ -225,18 +217,19 @@ impl<'s> Reader<'s> {
         found
     }
 
-    /// The members of a list that are right; the others are reported.
+    /// The members of a list that are right; the others are reported, with what each was expected to be.
     pub(super) fn list<'d, T>(
         &mut self,
         field: &Field<'d>,
+        expected: &'static str,
         mut each: impl FnMut(&mut Self, &Field<'d>) -> Option<T>,
     ) -> Option<Vec<(Field<'d>, T)>> {
-        let Some(items) = field.items() else {
+        let Some(items) = field.value.get_ref().as_array() else {
             self.wrong_type(field);
             return None;
         };
-        let items: Vec<_> = items.collect();
-        Some(items.into_iter().filter_map(|item| each(self, &item).map(|value| (item, value))).collect())
+        let items = items.iter().map(|value| Field { value, expected, ..field.clone() });
+        Some(items.filter_map(|item| each(self, &item).map(|value| (item, value))).collect())
     }
 }
 
@@ -252,16 +245,18 @@ fn type_name(value: &Spanned<DeValue<'_>>) -> &'static str {
     }
 }
 
-fn with_article(noun: &str) -> String {
-    format!("a {noun}")
-}
-
 /// `a`, `b` or `c`
 pub(super) fn list<'k>(names: impl Iterator<Item = &'k str>) -> String {
     let names: Vec<_> = names.collect();
     let mut out = String::new();
     for (i, name) in names.iter().enumerate() {
-        let joint = if i == 0 { "" } else if i + 1 == names.len() { " or " } else { ", " };
+        let joint = if i == 0 {
+            ""
+        } else if i + 1 == names.len() {
+            " or "
+        } else {
+            ", "
+        };
         let _ = write!(out, "{joint}`{name}`");
     }
     out
@@ -276,19 +271,16 @@ pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> O
         return None;
     }
     let near = known.map(|name| (distance(&word, &plain(name)), name));
-    near.min_by_key(|(distance, _)| *distance).filter(|(d, name)| *d <= (name.len().max(word.len()) / 3).max(1)).map(|(_, name)| name)
+    near.min_by_key(|(distance, _)| *distance)
+        .filter(|(d, name)| *d <= (name.len().max(word.len()) / 3).max(1))
+        .map(|(_, name)| name)
 }
 
 /// Insertions, deletions, substitutions and swaps of neighbours that lead from one word to the other.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<_>, Vec<_>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    for j in 0..=b.len() {
-        rows[0][j] = j;
-    }
+    // Row i, column j: from the first i characters of `a` to the first j of `b`.
+    let mut rows: Vec<Vec<usize>> = (0..=a.len()).map(|i| (i..=i + b.len()).collect()).collect();
     for i in 1..=a.len() {
         for j in 1..=b.len() {
             let substitution = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);

@@ -43,18 +43,38 @@ pub(super) const ROUTER: Section = Section {
     repeated: false,
     help: "The router as a whole.",
     keys: &[
-        key("name", "a name of 1 to 63 letters, digits, `-`, `_` and `.`", "none", "Shown by `millrace show version` and in the metrics."),
-        key("router-id", "an IPv4 address such as \"10.255.0.1\"", "the highest address", "Identifies the router to routing protocols."),
-        key("asn", "an autonomous system number, 1 to 4294967294", "none", "The router's own AS; needed with `[bgp]`."),
+        key(
+            "name",
+            "a name of 1 to 63 letters, digits, `-`, `_` and `.`",
+            "none",
+            "Shown by `millrace show version` and in the metrics.",
+        ),
+        key(
+            "router-id",
+            "an IPv4 address such as \"10.255.0.1\"",
+            "the highest address",
+            "Identifies the router to routing protocols.",
+        ),
+        key(
+            "asn",
+            "an autonomous system number, 1 to 4294967294",
+            "none",
+            "The router's own AS; needed with `[bgp]`.",
+        ),
     ],
 };
 
 pub(super) const DATAPLANE: Section = Section {
     name: "dataplane",
     repeated: false,
-    help: "How packets are forwarded. Changes of `workers`, `mode`, `busy-poll` and `frames` take a restart of the dataplane.",
+    help: "How packets are forwarded. Changes of `workers`, `mode` and `frames` take a restart of the dataplane.",
     keys: &[
-        key("workers", "a list of different CPU ids such as [1, 2]", "one worker on the last CPU", "One pinned worker each."),
+        key(
+            "workers",
+            "a list of different CPU ids such as [1, 2]",
+            "one worker on the last CPU",
+            "One pinned worker each.",
+        ),
         key(
             "mode",
             "\"auto\", \"zero-copy\", \"copy\" or \"generic\"",
@@ -62,8 +82,18 @@ pub(super) const DATAPLANE: Section = Section {
             "`auto`: native XDP, zero-copy where the driver can, else copy. `zero-copy`: refuses to start where the driver cannot. \
              `generic`: works on every driver, slowly. The mode in force is shown by `millrace show interfaces`.",
         ),
-        key("express", "\"auto\" or \"off\"", "\"auto\"", "Forwarding in the XDP program itself. This version has none: `auto` means off, `on` is refused."),
-        key("busy-poll", "true or false", "false", "Workers never sleep: less latency, one CPU each at 100 %."),
+        key(
+            "express",
+            "\"auto\" or \"off\"",
+            "\"auto\"",
+            "Forwarding in the XDP program itself. This version has none: `auto` means off, `on` is refused.",
+        ),
+        key(
+            "busy-poll",
+            "true or false",
+            "false",
+            "Workers never sleep: less latency, one CPU each at 100 %.",
+        ),
         key(
             "frames",
             "a power of two from 1024 to 4194304",
@@ -85,15 +115,30 @@ pub(super) const INTERFACE: Section = Section {
             "those the kernel has",
             "Added to the kernel where missing.",
         ),
-        key("nat", "\"inside\" or \"outside\"", "none: plain routing", "The interface's side in address translation. Not in this version: refused."),
-        key("urpf", "\"off\"", "\"off\"", "Reverse path check of sources (RFC 3704). `loose` and `strict` are not in this version: refused."),
+        key(
+            "nat",
+            "\"inside\" or \"outside\"",
+            "none: plain routing",
+            "The interface's side in address translation. Not in this version: refused.",
+        ),
+        key(
+            "urpf",
+            "\"off\"",
+            "\"off\"",
+            "Reverse path check of sources (RFC 3704). `loose` and `strict` are not in this version: refused.",
+        ),
         key(
             "on-failure",
             "\"kernel\" or \"drop\"",
             "\"drop\" with a `nat` role, else \"kernel\"",
             "While no worker is there: `kernel` lets the kernel forward with the mirrored routes, `drop` forwards nothing.",
         ),
-        key("queues", "\"all\" or a list of different queue numbers such as [0, 1]", "\"all\"", "Receive queues that are served."),
+        key(
+            "queues",
+            "\"all\" or a list of different queue numbers such as [0, 1]",
+            "\"all\"",
+            "Receive queues that are served.",
+        ),
     ],
 };
 
@@ -102,7 +147,12 @@ pub(super) const STATIC: Section = Section {
     repeated: true,
     help: "A static route: one of `prefix` and `prefixes-from`, and one of `via`, `interface` and `kind`.",
     keys: &[
-        key("prefix", "a prefix such as \"192.0.2.0/24\"", "required unless `prefixes-from`", "The destination."),
+        key(
+            "prefix",
+            "a prefix such as \"192.0.2.0/24\"",
+            "required unless `prefixes-from`",
+            "The destination.",
+        ),
         key(
             "prefixes-from",
             "the path of a file with one prefix a line",
@@ -116,14 +166,24 @@ pub(super) const STATIC: Section = Section {
             "one of the three",
             "Next hops. Several share the flows by weight (1 to 256, default 1). They need not be on a connected subnet.",
         ),
-        key("interface", "the name of one of the [[interface]] entries", "one of the three", "Destinations are directly on this interface's link."),
+        key(
+            "interface",
+            "the name of one of the [[interface]] entries",
+            "one of the three",
+            "Destinations are directly on this interface's link.",
+        ),
         key(
             "kind",
             "\"blackhole\", \"unreachable\" or \"prohibit\"",
             "one of the three",
             "Nothing is forwarded: in silence, with ICMP 3/1, or with ICMP 3/13.",
         ),
-        key("distance", "a number from 1 to 255", "1", "The lowest distance to a prefix wins: connected 0, eBGP 20, OSPF 110, RIP 120, iBGP 200."),
+        key(
+            "distance",
+            "a number from 1 to 255",
+            "1",
+            "The lowest distance to a prefix wins: connected 0, eBGP 20, OSPF 110, RIP 120, iBGP 200.",
+        ),
     ],
 };
 
@@ -143,7 +203,12 @@ pub(super) const HTTP: Section = Section {
     repeated: false,
     help: "The API for reading and `/metrics` over TCP. Without this table nothing listens on TCP. There is no access control: \
            choose the address accordingly. Changes of state go through the control socket only.",
-    keys: &[key("listen", "an address and a port such as \"127.0.0.1:9179\"", "\"127.0.0.1:9179\"", "Where to listen.")],
+    keys: &[key(
+        "listen",
+        "an address and a port such as \"127.0.0.1:9179\"",
+        "\"127.0.0.1:9179\"",
+        "Where to listen.",
+    )],
 };
 
 pub(super) const KERNEL: Section = Section {
@@ -183,7 +248,10 @@ pub fn markdown() -> String {
         out.push_str(&format!("\n## `{}`\n\n{}\n\n", section.header(), section.help));
         out.push_str("| key | value | default | |\n|---|---|---|---|\n");
         for key in section.keys {
-            out.push_str(&format!("| `{}` | {} | {} | {} |\n", key.name, key.expected, key.default, key.help));
+            out.push_str(&format!(
+                "| `{}` | {} | {} | {} |\n",
+                key.name, key.expected, key.default, key.help
+            ));
         }
     }
     out.push_str("\n## Not in this version\n\nRefused, so that no setting is silently without effect: ");

@@ -37,6 +37,11 @@ pub(super) fn config(source: &Source<'_>) -> (Config, Vec<Problem>) {
 fn syntax(source: &Source<'_>, error: &toml::de::Error) -> Problem {
     let (what, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
     let span = error.span().unwrap_or_default();
+    let word = source.text.get(span.clone()).unwrap_or_default();
+    let expected = match what {
+        "string values must be quoted" if !word.is_empty() => format!("\"{word}\""),
+        _ => expected.to_owned(),
+    };
     source.problem(span, format!("TOML syntax: {what}")).expected(expected)
 }
 
@@ -49,7 +54,9 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
         match reference::NOT_BUILT.iter().find(|(later, _)| later == name.get_ref()) {
             Some((later, what)) => {
                 let span = if name.span().is_empty() { value.span() } else { name.span() };
-                let problem = reader.source.problem(span, format!("[{later}]: this version of Millrace does not have {what} yet"));
+                let problem = reader
+                    .source
+                    .problem(span, format!("[{later}]: this version of Millrace does not have {what} yet"));
                 reader.push(problem.key(*later).help("remove the section: it would have no effect"));
             }
             None => reader.unknown_key("", "", name, known),
@@ -84,11 +91,19 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
     config
 }
 
-fn section<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>, section: reference::Section) -> Option<Table<'d>> {
-    reader.table(section, document.get(section.name)?)
+fn section<'d>(
+    reader: &mut Reader<'_>,
+    document: &'d DeTable<'d>,
+    section: reference::Section,
+) -> Option<Table<'d>> {
+    reader.table(section, section.header(), document.get(section.name)?)
 }
 
-fn sections<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>, section: reference::Section) -> Vec<Table<'d>> {
+fn sections<'d>(
+    reader: &mut Reader<'_>,
+    document: &'d DeTable<'d>,
+    section: reference::Section,
+) -> Vec<Table<'d>> {
     document.get(section.name).map_or_else(Vec::new, |value| reader.tables(section, value))
 }
 
@@ -124,9 +139,10 @@ fn router(reader: &mut Reader<'_>, table: &Table<'_>) -> Router {
 fn dataplane(reader: &mut Reader<'_>, table: &Table<'_>) -> Dataplane {
     let default = Dataplane::default();
     let workers = table.get("workers").and_then(|field| {
-        let workers = reader.list(&field, |reader, item| reader.integer::<u16>(item, 0..=u64::from(u16::MAX)))?;
+        let workers = reader
+            .list(&field, "a CPU id", |reader, item| reader.integer::<u16>(item, 0..=u64::from(u16::MAX)))?;
         let workers = different(reader, workers);
-        if workers.is_empty() && field.items().is_some_and(|mut items| items.next().is_none()) {
+        if field.count() == Some(0) {
             let problem = reader.field_problem(&field, "cannot be empty: nothing would forward");
             reader.push(problem.help("leave `workers` out for one worker on the last CPU"));
         }
@@ -147,7 +163,8 @@ fn dataplane(reader: &mut Reader<'_>, table: &Table<'_>) -> Dataplane {
         let frames = reader.integer::<u32>(&field, 1024..=4_194_304)?;
         if !frames.is_power_of_two() {
             let (below, above) = (frames.next_power_of_two() / 2, frames.next_power_of_two());
-            let problem = reader.field_problem(&field, format_args!("cannot be {frames}: not a power of two"));
+            let problem =
+                reader.field_problem(&field, format_args!("cannot be {frames}: not a power of two"));
             reader.push(problem.help(format!("the nearest are {below} and {above}")));
         }
         Some(frames)
@@ -175,14 +192,19 @@ pub(super) const URPF: &[(&str, api::Urpf)] =
     &[("off", api::Urpf::Off), ("loose", api::Urpf::Loose), ("strict", api::Urpf::Strict)];
 pub(super) const ON_FAILURE: &[(&str, api::OnFailure)] =
     &[("kernel", api::OnFailure::Kernel), ("drop", api::OnFailure::Drop)];
-pub(super) const MIRRORS: &[(&str, Mirror)] = &[("all", Mirror::All), ("igp", Mirror::Igp), ("none", Mirror::None)];
+pub(super) const MIRRORS: &[(&str, Mirror)] =
+    &[("all", Mirror::All), ("igp", Mirror::Igp), ("none", Mirror::None)];
 
 /// The values of a list without repetitions, which are reported.
-fn different<T: Copy + PartialEq + std::fmt::Display>(reader: &mut Reader<'_>, items: Vec<(Field<'_>, T)>) -> Vec<T> {
+fn different<T: Copy + PartialEq + std::fmt::Display>(
+    reader: &mut Reader<'_>,
+    items: Vec<(Field<'_>, T)>,
+) -> Vec<T> {
     let mut seen = Vec::new();
     for (field, value) in items {
         if seen.contains(&value) {
-            reader.reject(&field, format_args!("names {value} twice"));
+            let problem = reader.field_problem(&field, format_args!("names {value} twice"));
+            reader.push(problem.expected("each of them once"));
         } else {
             seen.push(value);
         }
@@ -194,7 +216,8 @@ fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<
     let name_field = table.get("name");
     let name = match &name_field {
         None => {
-            let problem = reader.source.problem(table.span.clone(), format!("{}: name is missing", table.title()));
+            let problem =
+                reader.source.problem(table.span.clone(), format!("{}: name is missing", table.title()));
             reader.push(problem.key("interface.name").expected("name = \"…\" in this table"));
             None
         }
@@ -206,20 +229,30 @@ fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<
     };
     let addresses = table
         .get("addresses")
-        .and_then(|field| reader.list(&field, |reader, item| reader.parsed(item, interface_address)))
+        .and_then(|field| reader.list(&field, ADDRESS, |reader, item| reader.parsed(item, interface_address)))
         .unwrap_or_default();
     let nat = table.get("nat").and_then(|field| {
         let role = reader.choice(&field, NAT_ROLES)?;
         // Fail closed: a port that should translate must never route private addresses as they are.
-        let problem = reader.field_problem(&field, "is not possible: this version of Millrace does not have address translation yet");
-        reader.push(problem.help("without `nat` the interface would route untranslated; remove the line only if that is meant"));
+        let problem = reader.field_problem(
+            &field,
+            "is not possible: this version of Millrace does not have address translation yet",
+        );
+        reader.push(problem.help(
+            "without `nat` the interface would route untranslated; remove the line only if that is meant",
+        ));
         Some(role)
     });
     let urpf = table.get("urpf").and_then(|field| {
         let urpf = reader.choice(&field, URPF)?;
         if urpf != api::Urpf::Off {
-            let what = format_args!("cannot be {}: this version of Millrace does not check reverse paths yet", reader.text(field.span())).to_string();
-            reader.reject(&field, what);
+            let urpf = name_of(URPF, &urpf);
+            reader.reject(
+                &field,
+                format_args!(
+                    "cannot be \"{urpf}\": this version of Millrace does not check reverse paths yet"
+                ),
+            );
         }
         Some(urpf)
     });
@@ -257,6 +290,8 @@ fn device_name(text: &str) -> Result<&str, &'static str> {
     Ok(text)
 }
 
+const ADDRESS: &str = "an address with its prefix length such as \"192.0.2.2/30\"";
+
 /// Why a text is not an address of an interface.
 fn interface_address(text: &str) -> Result<InterfaceAddress, String> {
     let Some((addr, len)) = text.split_once('/') else {
@@ -288,9 +323,11 @@ const MAX_QUEUES: u64 = 64;
 
 fn queues(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<api::Queues> {
     if field.value.get_ref().is_array() {
-        let queues = reader.list(field, |reader, item| reader.integer::<u32>(item, 0..=MAX_QUEUES - 1))?;
+        let queues = reader.list(field, "a queue number from 0 to 63", |reader, item| {
+            reader.integer::<u32>(item, 0..=MAX_QUEUES - 1)
+        })?;
         let queues = different(reader, queues);
-        if queues.is_empty() && field.items().is_some_and(|mut items| items.next().is_none()) {
+        if field.count() == Some(0) {
             reader.reject(field, "cannot be empty: the interface would receive nothing");
         }
         return Some(api::Queues::Only(queues));
@@ -309,7 +346,9 @@ fn http(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Http> {
     let listen = reader.parsed(&field, |text| match text.parse::<SocketAddr>() {
         Ok(listen) if listen.port() == 0 => Err("the port cannot be 0".to_owned()),
         Ok(listen) => Ok(listen),
-        Err(_) if text.parse::<std::net::IpAddr>().is_ok() => Err(format!("the port is missing, as in \"{text}:9179\"")),
+        Err(_) if text.parse::<std::net::IpAddr>().is_ok() => {
+            Err(format!("the port is missing, as in \"{text}:9179\""))
+        }
         Err(_) if text.starts_with(':') => Err(format!("the address is missing, as in \"127.0.0.1{text}\"")),
         Err(_) => Err("not a numeric address and a port".to_owned()),
     });
@@ -325,4 +364,3 @@ fn kernel(reader: &mut Reader<'_>, table: &Table<'_>) -> Kernel {
 pub(super) fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
     choices.iter().find(|(_, choice)| choice == value).map_or("", |(name, _)| name)
 }
-

@@ -1,7 +1,6 @@
 //! `[[static]]`: one prefix or a file of them, and where they lead.
 
 use std::net::Ipv4Addr;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ pub(super) struct PlacedStatic<'d> {
     pub(super) interface: Option<Field<'d>>,
 }
 
+const MEMBER: &str = "an address such as \"192.0.2.1\", or { via = \"192.0.2.1\", weight = 2 }";
 /// Next hops a route can have.
 const MAX_MEMBERS: usize = 64;
 
@@ -46,17 +46,25 @@ pub(super) fn static_route<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> Op
 }
 
 /// The one key of several that a table must have.
-fn one_of<'d, const N: usize>(reader: &mut Reader<'_>, table: &Table<'d>, names: [&'static str; N]) -> Option<Field<'d>> {
+fn one_of<'d, const N: usize>(
+    reader: &mut Reader<'_>,
+    table: &Table<'d>,
+    names: [&'static str; N],
+) -> Option<Field<'d>> {
     let mut fields = names.iter().filter_map(|name| table.get(name));
     let Some(first) = fields.next() else {
         let wanted = super::read::list(names.into_iter());
-        let problem = reader.source.problem(table.span.clone(), format!("{}: {wanted} is missing", table.title()));
-        reader.push(problem.key(format!("static.{}", names[0])).expected(format!("one of {wanted} in this table")));
+        let problem =
+            reader.source.problem(table.span.clone(), format!("{}: {wanted} is missing", table.title()));
+        reader.push(
+            problem.key(format!("static.{}", names[0])).expected(format!("one of {wanted} in this table")),
+        );
         return None;
     };
     for other in fields {
         let name = |field: &Field<'_>| field.path.rsplit('.').next().unwrap_or_default().to_owned();
-        reader.reject(&other, format_args!("cannot stand beside {}", name(&first)));
+        let problem = reader.field_problem(&other, format_args!("cannot stand beside {}", name(&first)));
+        reader.push(problem.expected(format!("one of {}", super::read::list(names.into_iter()))));
     }
     Some(first)
 }
@@ -87,7 +95,8 @@ fn prefixes(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Destinations> 
     match prefix_file::read(&path) {
         Ok(prefixes) => {
             if prefixes.is_empty() {
-                let problem = reader.field_problem(field, format_args!("names {}, which holds no prefix", path.display()));
+                let problem = reader
+                    .field_problem(field, format_args!("names {}, which holds no prefix", path.display()));
                 reader.push(problem.warning());
             }
             Some((prefixes.into(), Some(path)))
@@ -95,7 +104,9 @@ fn prefixes(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Destinations> 
         Err(prefix_file::Error::Unreadable(error)) => {
             let what = format_args!("names {}, which cannot be read: {error}", path.display());
             let problem = reader.field_problem(field, what);
-            reader.push(problem.help("relative paths are looked up from the directory of the configuration file"));
+            reader.push(
+                problem.help("relative paths are looked up from the directory of the configuration file"),
+            );
             None
         }
         Err(prefix_file::Error::Lines(problems)) => {
@@ -115,8 +126,10 @@ pub(super) fn prefix_error(text: &str, error: PrefixError) -> Wrong {
         }
         PrefixError::Length(len) => (format!("a prefix length is 0 to 32, not {len}"), None),
         PrefixError::Syntax => {
-            let help = text.parse::<Ipv4Addr>().ok().map(|addr| format!("for the single address write {addr}/32"));
-            let help = help.or_else(|| text.contains(':').then(|| "this version routes IPv4 only".to_owned()));
+            let help =
+                text.parse::<Ipv4Addr>().ok().map(|addr| format!("for the single address write {addr}/32"));
+            let help =
+                help.or_else(|| text.contains(':').then(|| "this version routes IPv4 only".to_owned()));
             ("not a prefix".to_owned(), help)
         }
     }
@@ -126,7 +139,9 @@ pub(super) fn prefix_error(text: &str, error: PrefixError) -> Wrong {
 pub(super) fn destination(prefix: Prefix) -> Result<Prefix, Wrong> {
     let octet = prefix.addr().octets()[0];
     match octet {
-        127 if 8 <= prefix.len() => Err(("the loopback network is never routed (RFC 1122 §3.2.1.3)".to_owned(), None)),
+        127 if 8 <= prefix.len() => {
+            Err(("the loopback network is never routed (RFC 1122 §3.2.1.3)".to_owned(), None))
+        }
         224..=239 if 4 <= prefix.len() => Err(("multicast is not routed by Millrace".to_owned(), None)),
         _ => Ok(prefix),
     }
@@ -158,24 +173,23 @@ fn vias<'d>(reader: &mut Reader<'_>, field: &Field<'d>) -> Option<Vec<(Field<'d>
         // One next hop may stand without its brackets.
         return Some(vec![(field.clone(), via(reader, field)?)]);
     }
-    let count = field.items().map_or(0, Iterator::count);
-    let members = reader.list(field, via)?;
-    if count == 0 {
+    let count = field.count();
+    let members = reader.list(field, MEMBER, via)?;
+    if count == Some(0) {
         let problem = reader.field_problem(field, "cannot be empty");
         reader.push(problem.help("to discard packets use kind = \"blackhole\""));
         return None;
     }
-    if MAX_MEMBERS < count {
-        let span: Range<usize> = field.span();
-        let span = span.start..(span.start + 1);
-        let problem = reader.source.problem(span, format!("{} has {count} members", field.subject));
-        reader.push(problem.key(field.path.clone()).expected(format!("at most {MAX_MEMBERS}")));
+    if let Some(count) = count.filter(|&count| MAX_MEMBERS < count) {
+        reader.reject(field, format_args!("cannot have {count} members"));
         return None;
     }
     for (i, (item, via)) in members.iter().enumerate() {
         if members[..i].iter().any(|(_, earlier)| earlier.addr == via.addr) {
             let problem = reader.field_problem(item, format_args!("names {} twice", via.addr));
-            reader.push(problem.help(format!("for a larger share write {{ via = \"{}\", weight = 2 }}", via.addr)));
+            reader.push(
+                problem.help(format!("for a larger share write {{ via = \"{}\", weight = 2 }}", via.addr)),
+            );
         }
     }
     Some(members)
@@ -185,11 +199,16 @@ fn via(reader: &mut Reader<'_>, item: &Field<'_>) -> Option<StaticVia> {
     if !item.value.get_ref().is_table() {
         return Some(StaticVia { addr: gateway(reader, item)?, weight: 1 });
     }
-    let table = reader.table(reference::VIA, item.value)?;
+    let table = reader.table(reference::VIA, item.subject.clone(), item.value)?;
     let weight = table.get("weight").map(|field| reader.integer::<u16>(&field, 1..=256));
     let Some(field) = table.get("via") else {
-        let problem = reader.source.problem(item.span(), format!("{}: via is missing", item.subject));
-        reader.push(problem.key("static.via.via").value(reader.text(item.span())).expected("{ via = \"…\", weight = … }"));
+        let problem = reader.source.problem(item.span(), format!("{}: the address is missing", item.subject));
+        reader.push(
+            problem
+                .key("static.via.via")
+                .value(reader.text(item.span()))
+                .expected("{ via = \"…\", weight = … }"),
+        );
         return None;
     };
     Some(StaticVia { addr: gateway(reader, &field)?, weight: weight.unwrap_or(Some(1))? })
