@@ -22,6 +22,8 @@ mod router;
 mod traffic;
 mod wait;
 
+pub mod full_table;
+pub mod soak;
 pub mod topology;
 
 pub use capture::{Capture, Fields, Packets};

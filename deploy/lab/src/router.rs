@@ -76,17 +76,26 @@ impl Router {
 
     /// Starts it and does not wait.
     pub fn launch(node: &Node, config: &str) -> Result<Self> {
-        let (file, run_dir) = (node.dir().join("millrace.toml"), node.dir().join("run"));
+        Self::launch_as(node, "millrace", config)
+    }
+
+    /// Starts it under a name of its own, for a node with several; does not wait.
+    pub fn launch_as(node: &Node, name: &str, config: &str) -> Result<Self> {
+        let (file, run_dir) = (node.dir().join(format!("{name}.toml")), node.dir().join(name));
         fs::write(&file, config)?;
         fs::create_dir_all(&run_dir)?;
         let program = millrace()?;
         let args = [Path::new("run"), Path::new("-c"), &file, Path::new("--run-dir"), &run_dir];
-        let run = Process::spawn(node.dir(), "millrace", node.command(program, args))?;
+        let run = Process::spawn(node.dir(), name, node.command(program, args))?;
         Ok(Self { node: node.clone(), run, config: file, run_dir })
     }
 
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.run.is_running()
     }
 
     /// What the three processes have logged so far.
@@ -133,6 +142,12 @@ impl Router {
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "show {words}: {}", String::from_utf8_lossy(&output.stderr).trim());
         serde_json::from_str(&text).with_context(|| format!("show {words} --json gave {text:?}"))
+    }
+
+    /// One named number of `show counters --json`, as in `count("drops", "no-route")`.
+    pub fn count(&self, group: &str, name: &str) -> Result<u64> {
+        let counters = self.show("counters")?;
+        counters[group][name].as_u64().with_context(|| format!("no {group}.{name} in {counters}"))
     }
 
     /// The table a person sees.

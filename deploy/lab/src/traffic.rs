@@ -237,7 +237,7 @@ impl IperfRun {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct IperfResult {
     /// What arrived, in bits a second.
     pub bits_per_second: f64,
@@ -249,6 +249,8 @@ pub struct IperfResult {
     pub datagrams: u64,
     /// UDP datagrams that did not arrive.
     pub lost: u64,
+    /// Bits a second in each second of the run.
+    pub seconds: Vec<f64>,
 }
 
 impl IperfResult {
@@ -267,6 +269,12 @@ impl IperfResult {
             retransmits: sent["retransmits"].as_u64().unwrap_or(0),
             datagrams: end["sum"]["packets"].as_u64().unwrap_or(0),
             lost: end["sum"]["lost_packets"].as_u64().unwrap_or(0),
+            seconds: report["intervals"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|second| second["sum"]["bits_per_second"].as_f64())
+                .collect(),
         })
     }
 
@@ -309,9 +317,10 @@ mod tests {
     fn iperf3_reports_an_error_or_what_arrived() {
         let error = IperfResult::parse(r#"{"end":{},"error":"unable to connect to server"}"#).unwrap_err();
         assert_eq!(error.to_string(), "iperf3: unable to connect to server");
-        let udp = r#"{"end":{"sum":{"packets":100,"lost_packets":3},"sum_sent":{"bytes":2000},
+        let udp = r#"{"intervals":[{"sum":{"bits_per_second":15520.5}}],"end":{"sum":{"packets":100,"lost_packets":3},"sum_sent":{"bytes":2000},
             "sum_received":{"bytes":1940,"bits_per_second":15520.0}}}"#;
         let result = IperfResult::parse(udp).unwrap();
         assert_eq!((result.datagrams, result.lost, result.received_bytes), (100, 3, 1940));
+        assert_eq!(result.seconds, [15520.5]);
     }
 }

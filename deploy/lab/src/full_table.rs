@@ -1,0 +1,189 @@
+//! A table of the size of the Internet's through control into the FIB: how long it takes, and whether it is right.
+
+use std::fs;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::run as run_command;
+use crate::topology::Line;
+use crate::{Child, Lab, Ping, Router, wait_until};
+
+/// A table is loaded well within this, or not at all.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The gateways the prefixes are spread over: stations on the router's `wan` link.
+const GATEWAYS: u8 = 16;
+
+/// One line of the table: prefix and length.
+pub type Entry = (Ipv4Addr, u8);
+
+/// The 1,050,000 prefixes of the data directory: `MILLRACE_DATA`, or `../shared/data` beside the repository.
+pub fn internet(root: &Path) -> Result<Vec<Entry>> {
+    let dir = std::env::var_os("MILLRACE_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from);
+    let mut table = Vec::new();
+    for name in ["fulltable-v4.csv.gz", "fulltable-v4-extra2026.csv.gz"] {
+        let path = dir.join(name);
+        ensure!(path.is_file(), "no {}: set MILLRACE_DATA to where the tables are", path.display());
+        let text = run_command(Command::new("zcat").arg(&path))?;
+        for line in text.lines() {
+            let entry = line.split(',').next().and_then(|prefix| prefix.split_once('/'));
+            let (address, length) = entry.with_context(|| format!("in {}: {line:?}", path.display()))?;
+            table.push((address.parse()?, length.parse()?));
+        }
+    }
+    Ok(table)
+}
+
+/// A made-up table: nested prefixes of every length from /8 to /32, the same on every run.
+pub fn synthetic(size: usize) -> Vec<Entry> {
+    let mut state = 0x9e37_79b9_u32;
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < size {
+        // xorshift32
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        // Half of them /24 as in the real table, all under 20.0.0.0 to 83.255.255.255.
+        let length = if state & 1 == 0 { 24 } else { 8 + u8::try_from((state >> 1) % 25).unwrap_or(0) };
+        let first = 20 + (state >> 26);
+        let address = (first << 24 | (state >> 2) & 0x00ff_ffff) & mask(length);
+        seen.insert((Ipv4Addr::from(address), length));
+    }
+    seen.into_iter().collect()
+}
+
+fn mask(length: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+}
+
+/// Which gateway a prefix goes to.
+fn gateway(entry: Entry) -> Ipv4Addr {
+    let hash = u32::from(entry.0).wrapping_mul(0x9e37_79b1) >> 16;
+    let host = 2 + u8::try_from((hash + u32::from(entry.1)) % u32::from(GATEWAYS)).unwrap_or(0);
+    Ipv4Addr::new(10, 0, 2, host)
+}
+
+/// The most specific entry that covers an address, found by looking at all of them.
+fn longest(table: &[Entry], address: Ipv4Addr) -> Option<Entry> {
+    let covers = |entry: &&Entry| u32::from(address) & mask(entry.1) == u32::from(entry.0);
+    table.iter().filter(covers).max_by_key(|entry| entry.1).copied()
+}
+
+/// What a load took.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub prefixes: usize,
+    /// From the start of `millrace run` to the last prefix in the FIB.
+    pub start_to_fib: Duration,
+    /// From SIGHUP with every gateway changed to the last prefix in the FIB again.
+    pub reload_to_fib: Duration,
+    pub control_rss_mib: u64,
+    pub dataplane_rss_mib: u64,
+}
+
+/// Loads the table as static routes, then checks `samples` addresses against a look at the whole table, and that
+/// packets go where it says.
+#[expect(clippy::disallowed_methods, reason = "a load time is measured on the real clock")]
+pub fn run(lab: &Lab, table: &[Entry], samples: usize) -> Result<Load> {
+    let line = Line::new(lab)?;
+    for host in 3..2 + GATEWAYS {
+        line.server.ip(&format!("address add 10.0.2.{host}/24 dev eth0"))?;
+    }
+    let text = |gateway: &dyn Fn(Entry) -> Ipv4Addr| -> Result<String> {
+        let mut text = crate::config(&["lan", "wan"], "").into_bytes();
+        for entry in table {
+            writeln!(
+                text,
+                "[[static]]\nprefix = \"{}/{}\"\nvia = [\"{}\"]",
+                entry.0,
+                entry.1,
+                gateway(*entry)
+            )?;
+        }
+        Ok(String::from_utf8(text)?)
+    };
+    let full = text(&gateway)?;
+    let start = Instant::now();
+    let mut router = Router::launch(&line.router, &full)?;
+    let loaded = |router: &Router| -> Result<bool> {
+        let Ok(fib) = router.show("fib") else { return Ok(false) };
+        Ok(fib["routes"].as_u64().is_some_and(|routes| table.len() as u64 <= routes))
+    };
+    wait_until("the whole table in the FIB", PATIENCE, || {
+        ensure!(router.is_running()?, "`millrace run` has ended: {}", router.log());
+        loaded(&router)
+    })?;
+    let start_to_fib = start.elapsed();
+    router.wait_ready()?;
+
+    let step = (table.len() / samples.max(1)).max(1);
+    for entry in table.iter().step_by(step) {
+        // The last address of a prefix: as likely as not under a more specific one.
+        let address = Ipv4Addr::from(u32::from(entry.0) | !mask(entry.1));
+        let expected = longest(table, address).context("its own prefix covers it")?;
+        let answer = &router.show(&format!("fib {address}"))?["answer"];
+        let prefix = format!("{}/{}", expected.0, expected.1);
+        ensure!(answer["prefix"] == prefix.as_str(), "{address} meets {answer}, not {prefix}");
+        let via = &answer["nexthop"]["members"][0]["gateway"];
+        ensure!(*via == gateway(expected).to_string(), "{address} goes to {via}");
+    }
+    // And one of them by packet.
+    let entry = table[table.len() / 2];
+    let address = Ipv4Addr::from(u32::from(entry.0) | !mask(entry.1));
+    line.server.ip(&format!("address add {address}/32 dev lo"))?;
+    let ping = Ping::new(&line.client, &address.to_string()).run()?;
+    ensure!(ping.received == 3, "{address}: {ping:?}");
+
+    let (control_rss_mib, dataplane_rss_mib) =
+        (rss_mib(&router, Child::Control)?, rss_mib(&router, Child::Dataplane)?);
+    let moved = |entry: Entry| {
+        Ipv4Addr::from(
+            u32::from(Ipv4Addr::new(10, 0, 2, 2)) + (u32::from(gateway(entry)) + 1) % u32::from(GATEWAYS),
+        )
+    };
+    router.write_config(&text(&moved)?)?;
+    let probe = Ipv4Addr::from(u32::from(table[0].0));
+    let changed = longest(table, probe).map(moved).context("its own prefix covers it")?.to_string();
+    let generation = router.show("fib")?["generation"].clone();
+    let start = Instant::now();
+    router.signal(rustix::process::Signal::HUP)?;
+    wait_until("the changed table in the FIB", PATIENCE, || {
+        let fib = router.show(&format!("fib {probe}"))?;
+        Ok(fib["generation"] != generation
+            && fib["answer"]["nexthop"]["members"][0]["gateway"] == changed.as_str())
+    })?;
+    let reload_to_fib = start.elapsed();
+    Ok(Load { prefixes: table.len(), start_to_fib, reload_to_fib, control_rss_mib, dataplane_rss_mib })
+}
+
+/// Resident memory of one of the processes.
+fn rss_mib(router: &Router, child: Child) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", router.pid(child)?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_made_up_table_is_nested_and_the_same_every_time() {
+        let table = synthetic(5000);
+        assert_eq!(table.len(), 5000);
+        assert_eq!(table, synthetic(5000));
+        assert!(table.iter().all(|(address, length)| u32::from(*address) & !mask(*length) == 0));
+        for length in [8, 16, 24, 25, 32] {
+            assert!(table.iter().any(|(_, l)| *l == length), "no /{length}");
+        }
+        let nested = table
+            .iter()
+            .filter(|(a, l)| longest(&table, Ipv4Addr::from(u32::from(*a) | !mask(*l))) != Some((*a, *l)));
+        assert!(100 < nested.count());
+    }
+}
