@@ -125,10 +125,8 @@ impl Writer<'_> {
                 for slot in bits(marked) {
                     let entry = dir.entry(first + slot);
                     if entry & EXTENDED != 0 {
-                        let hosts = &hosts[usize::from(entry & !EXTENDED)];
-                        if hosts.block().is_none() {
-                            dir.set_hosts(entry & !EXTENDED, &hosts.compose(group));
-                        }
+                        let slot = entry & !EXTENDED;
+                        dir.set_hosts(slot, &hosts[usize::from(slot)].compose(group));
                     }
                 }
             }
