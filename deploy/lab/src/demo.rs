@@ -1,6 +1,220 @@
-//! `lab demo`: what a newcomer sees first.
-use crate::paint::Screen;
-use anyhow::Result;
-pub(crate) fn run(_screen: Screen) -> Result<bool> {
-    Ok(true)
+//! `lab demo`: what a newcomer sees first. A chain of three routers, real tools through it, and at the end what
+//! the first router says it has forwarded and dropped, and why.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use millrace_lab::topology::Chain;
+use millrace_lab::{Child, Iperf, Lab, Ping, Router, Traceroute, config, wait_until};
+
+use crate::paint::{Ink, Screen};
+
+const PICTURE: &str = "\
+            ┌──────────┐        ┌──────────┐        ┌──────────┐
+ client ────┤ Millrace ├────────┤ Millrace ├────────┤ Millrace ├──── server
+ 10.0.1.2   │    r1    │        │    r2    │        │    r3    │     10.0.3.2
+            └──────────┘        └──────────┘        └──────────┘
+            10.0.1.1            10.0.12.2           10.0.23.3";
+
+/// Routes of r1 that lead nowhere, each in its own way.
+const NOWHERE: &str = "\
+[[static]]
+prefix = \"10.66.0.0/16\"
+kind = \"unreachable\"
+[[static]]
+prefix = \"10.99.0.0/16\"
+kind = \"blackhole\"
+";
+
+struct Demo {
+    screen: Screen,
+    net: Chain,
+    routers: Vec<Router>,
+    failed: u32,
+}
+
+/// False when a step failed.
+#[expect(clippy::disallowed_methods, reason = "the demo says how long it took")]
+pub(crate) fn run(screen: Screen) -> Result<bool> {
+    let start = Instant::now();
+    screen.line("");
+    screen.line(&screen.ink(Ink::Blue, PICTURE));
+    screen.line(&screen.ink(
+        Ink::Dim,
+        "Five network namespaces on this machine, joined by veth pairs. Nothing else is touched.",
+    ));
+
+    let lab = Lab::new()?;
+    let net = Chain::new(&lab)?;
+    let mut demo = Demo { screen, net, routers: vec![], failed: 0 };
+    screen.head("Start");
+    demo.start().context("Millrace did not start").inspect_err(|_| screen.block(&lab.logs()))?;
+
+    type Step = fn(&mut Demo) -> Result<String>;
+    let steps: [(&str, Step); 7] = [
+        ("ping", Demo::ping),
+        ("traceroute", Demo::traceroute),
+        ("iperf3, one TCP stream each way", Demo::tcp),
+        ("an unreachable destination", Demo::unreachable),
+        ("a blackhole", Demo::blackhole),
+        ("kill -9 of the control process, under traffic", Demo::kill_control),
+        ("what r1 has forwarded and dropped, and why", Demo::books),
+    ];
+    for (title, step) in steps {
+        screen.head(title);
+        match step(&mut demo) {
+            Ok(said) => screen.good(&said),
+            Err(error) => {
+                demo.failed += 1;
+                screen.bad(&format!("{error:#}"));
+            }
+        }
+    }
+    let failed = demo.failed;
+    if failed != 0 {
+        screen.head("Logs");
+        screen.block(&lab.logs());
+    }
+    let packets = demo.forwarded();
+    drop(demo);
+    drop(lab);
+
+    screen.head("That was Millrace");
+    if failed == 0 {
+        let packets = packets.map(|n| format!("{n} packets through XDP and AF_XDP, ")).unwrap_or_default();
+        screen.good(&format!(
+            "all {} steps, {packets}{:.0} s; the lab is gone without a trace",
+            steps.len(),
+            start.elapsed().as_secs_f64()
+        ));
+        screen.line(
+            &screen
+                .ink(Ink::Dim, "    next: `make lab` for one to play with, README.md for your own machine"),
+        );
+    } else {
+        screen.bad(&format!("{failed} of {} steps failed", steps.len()));
+    }
+    Ok(failed == 0)
+}
+
+impl Demo {
+    #[expect(clippy::disallowed_methods, reason = "the demo says how long it took")]
+    fn start(&mut self) -> Result<()> {
+        let start = Instant::now();
+        for (index, (node, routes)) in self.net.routers.iter().zip(Chain::ROUTES).enumerate() {
+            let extra = if index == 0 { NOWHERE } else { "" };
+            let text = config(&["west", "east"], &(Chain::statics(routes) + extra));
+            self.routers.push(Router::launch(node, &text)?);
+        }
+        for router in &mut self.routers {
+            router.wait_ready()?;
+        }
+        let took = start.elapsed().as_secs_f64();
+        self.screen
+            .good(&format!("three routers up, in service and with all their routes after {took:.1} s"));
+        Ok(())
+    }
+
+    fn ping(&mut self) -> Result<String> {
+        // The first ones teach every router its neighbours.
+        let ping = Ping::new(&self.net.client, Chain::SERVER).count(5).interval(Duration::from_millis(100));
+        ping.run()?;
+        let mut process = ping.spawn()?;
+        let result = ping.finish(&mut process)?;
+        self.screen.block(&process.out());
+        ensure!(result.lost() == 0, "{} of {} were lost", result.lost(), result.sent);
+        Ok(format!(
+            "{} of {} answered, {:.2} ms through three routers and back",
+            result.received,
+            result.sent,
+            result.rtt_ms.unwrap_or(0.0)
+        ))
+    }
+
+    fn traceroute(&mut self) -> Result<String> {
+        let trace = Traceroute::run(&self.net.client, Chain::SERVER, &[])?;
+        self.screen.block(&trace.text);
+        let expected: Vec<_> =
+            Chain::HOPS.iter().chain([&Chain::SERVER]).map(|hop| hop.parse().ok()).collect();
+        ensure!(trace.hops == expected, "expected {} and the server", Chain::HOPS.join(", "));
+        Ok("every router shows itself, by the address the packet came in on".to_owned())
+    }
+
+    fn tcp(&mut self) -> Result<String> {
+        let there = Iperf::new(&self.net.client, &self.net.server, Chain::SERVER).seconds(3);
+        let (up, down) = (there.run()?, there.reverse().run()?);
+        for (way, result) in [("client → server", &up), ("server → client", &down)] {
+            let rates: Vec<String> = result.seconds.iter().map(|rate| format!("{:.0}", rate / 1e6)).collect();
+            self.screen.block(&format!("{way}   {} Mbit/s, second by second", rates.join("  ")));
+        }
+        Ok(format!(
+            "{:.2} and {:.2} Gbit/s, with the offloads of veth as they are",
+            up.mbits() / 1e3,
+            down.mbits() / 1e3
+        ))
+    }
+
+    fn unreachable(&mut self) -> Result<String> {
+        let ping = Ping::new(&self.net.client, "10.66.0.1").run()?;
+        let (from, words) = ping.errors.first().context("no answer came")?;
+        self.screen.block(&format!("From {from}: {words}"));
+        ensure!(*from == Chain::HOPS[0].parse::<std::net::Ipv4Addr>()?, "the answer is not from r1");
+        ensure!(words == "Destination Host Unreachable", "not ICMP 3/1");
+        Ok("r1 says so at once: ICMP type 3, code 1".to_owned())
+    }
+
+    fn blackhole(&mut self) -> Result<String> {
+        let before = self.routers[0].count("drops", "blackhole")?;
+        let ping = Ping::new(&self.net.client, "10.99.0.1").run()?;
+        self.screen.block(&format!(
+            "{} sent, {} answers, {} errors",
+            ping.sent,
+            ping.received,
+            ping.errors.len()
+        ));
+        ensure!(ping.received == 0 && ping.errors.is_empty(), "a blackhole has answered");
+        let counted = self.routers[0].count("drops", "blackhole")? - before;
+        ensure!(counted == u64::from(ping.sent), "{counted} counted of {}", ping.sent);
+        Ok(format!("silence on the wire, and {counted} in the counter `blackhole`"))
+    }
+
+    fn kill_control(&mut self) -> Result<String> {
+        let stream = Ping::new(&self.net.client, Chain::SERVER)
+            .count(1000)
+            .interval(Duration::from_millis(2))
+            .arg("-q");
+        let mut traffic = stream.spawn()?;
+        let r1 = &mut self.routers[0];
+        let dead = r1.kill(Child::Control)?;
+        let alive = r1.wait_successor(Child::Control, dead)?;
+        r1.wait_ready()?;
+        let result = stream.finish(&mut traffic)?;
+        self.screen.block(&format!(
+            "millrace-control {dead} killed; {alive} has taken over and found everything in place"
+        ));
+        ensure!(result.lost() == 0, "{} of {} packets were lost", result.lost(), result.sent);
+        Ok(format!("{} pings at 500 a second meanwhile, none lost", result.sent))
+    }
+
+    fn books(&mut self) -> Result<String> {
+        let r1 = &self.routers[0];
+        for what in ["interfaces", "drops"] {
+            self.screen.line(&self.screen.ink(Ink::Dim, &format!("    $ millrace show {what}")));
+            self.screen.block(&r1.show_text(what)?);
+        }
+        wait_until("every frame to be accounted for", Duration::from_secs(5), || {
+            Ok(r1.count("frames", "lost")? == 0)
+        })?;
+        Ok(format!("all {} frames of the UMEM are accounted for", r1.count("frames", "total")?))
+    }
+
+    /// Packets all routers have sent.
+    fn forwarded(&self) -> Option<u64> {
+        let mut sum = 0;
+        for router in &self.routers {
+            let interfaces = router.show("interfaces").ok()?;
+            sum += interfaces.as_array()?.iter().filter_map(|i| i["tx_packets"].as_u64()).sum::<u64>();
+        }
+        Some(sum)
+    }
 }

@@ -85,6 +85,27 @@ pub struct Load {
     pub dataplane_rss_mib: u64,
 }
 
+impl Load {
+    /// As it stands in bench/results.
+    pub fn markdown(&self) -> String {
+        format!(
+            "# The whole table\n\n\
+             {} static routes over {GATEWAYS} gateways, from the configuration file through control into the FIB. `make bench`\n\
+             writes this file; the addresses of the prefixes are in the data directory's README.\n\n\
+             | what | figure |\n|---|---|\n\
+             | start of `millrace run` to the last prefix in the FIB | {:.2} s |\n\
+             | SIGHUP with every gateway changed to the last change in the FIB | {:.2} s |\n\
+             | resident memory of millrace-control | {} MiB |\n\
+             | resident memory of millrace-dataplane (its FIB of 32 MiB and UMEM included) | {} MiB |\n",
+            self.prefixes,
+            self.start_to_fib.as_secs_f64(),
+            self.reload_to_fib.as_secs_f64(),
+            self.control_rss_mib,
+            self.dataplane_rss_mib
+        )
+    }
+}
+
 /// Loads the table as static routes, then checks `samples` addresses against a look at the whole table, and that
 /// packets go where it says.
 #[expect(clippy::disallowed_methods, reason = "a load time is measured on the real clock")]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use millrace_lab::topology::{Chain, Line};
-use millrace_lab::{Lab, Node, Router, config, millrace, missing, sweep};
+use millrace_lab::{Lab, Node, Router, config, full_table, millrace, missing, soak, sweep};
 
 use crate::paint::{Ink, Screen};
 
@@ -28,6 +28,13 @@ enum Command {
     Up(Plan),
     /// Makes a lab and opens a shell on the client; leaving the shell removes the lab.
     Shell(Plan),
+    /// TCP and UDP through one router at once: no frame may be lost.
+    Soak {
+        #[arg(long, default_value = "60")]
+        seconds: u32,
+    },
+    /// Loads the table of the whole Internet (MILLRACE_DATA) and prints what it took, as Markdown.
+    FullTable,
     /// Removes what killed labs have left behind.
     Clean,
 }
@@ -87,6 +94,21 @@ fn run(args: Args, screen: Screen) -> Result<bool> {
             let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
             // How the shell ended is its user's business.
             up.nodes[0].command::<&str>(shell, []).status().context("cannot start a shell")?;
+        }
+        Command::Soak { seconds } => {
+            screen.line(&format!("TCP and UDP through one router for {seconds} s …"));
+            let seen = soak::run(&Lab::new()?, seconds)?;
+            screen.good(&format!(
+                "{} frames, none lost; TCP {:.0} Mbit/s, {} UDP datagrams",
+                seen.packets,
+                seen.tcp.mbits(),
+                seen.udp.datagrams
+            ));
+        }
+        Command::FullTable => {
+            let table = full_table::internet(&std::env::current_dir()?)?;
+            let load = full_table::run(&Lab::new()?, &table, 1000)?;
+            screen.line(load.markdown().trim_end());
         }
         Command::Clean => {
             let swept = sweep();
