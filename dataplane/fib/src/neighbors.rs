@@ -3,7 +3,7 @@
 //! Every key has two lines of eight slots where it can stand (two-choice hashing), and an insertion takes a free slot
 //! in the emptier one. Removal frees the slot. Because nothing is moved, marked or rebuilt, a reader that looks while
 //! the writer works finds every key that is there the whole time; a miss costs two cache lines, always.
-//! Filled to three quarters, two full lines for one key are so rare that tests cannot find them.
+//! At half load two full lines for one key do not happen; where they do, the insertion is refused.
 //!
 //! ```text
 //!  63            32 31        16 15         0

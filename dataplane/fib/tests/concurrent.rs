@@ -9,6 +9,7 @@
 mod oracle;
 
 use core::net::Ipv4Addr;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -91,7 +92,7 @@ impl Progress {
     }
 }
 
-/// Runs `write` here and `read` in threads until it is over; `read` gets its number.
+/// Runs `write` here and `read` in threads until it is over; `read` gets its number. All begin together.
 fn race(progress: &Progress, write: impl FnOnce(), read: impl Fn(u64) + Sync) {
     /// Ends the readers also when the writer's assertions fail.
     struct Over<'p>(&'p Progress);
@@ -100,14 +101,17 @@ fn race(progress: &Progress, write: impl FnOnce(), read: impl Fn(u64) + Sync) {
             self.0.over.store(true, Ordering::Release);
         }
     }
+    let start = Barrier::new(READERS + 1);
     thread::scope(|scope| {
         let over = Over(progress);
         for number in 0..READERS as u64 {
-            let read = &read;
+            let (read, start) = (&read, &start);
             scope.spawn(move || {
+                start.wait();
                 read(number);
             });
         }
+        start.wait();
         write();
         drop(over);
     });
@@ -294,10 +298,12 @@ fn patiently<T>(mut change: impl FnMut() -> Result<T, Refusal>) -> T {
     panic!("readers never moved on");
 }
 
-/// Keys that stay are found at every moment, whatever comes and goes around them; keys that never were are not.
+/// Keys that stay are found at every moment, whatever comes and goes in their lines; keys that never were are not.
 #[test]
 fn neighbours_that_stay_are_always_found() {
-    let geometry = Geometry { adjacencies: 512, neighbors: 512, ..SMALL };
+    const STAYING: u32 = 24;
+    const PASSING: u32 = 40;
+    let geometry = Geometry { adjacencies: 256, neighbors: 64, ..SMALL };
     let owned = Owned::new(geometry).unwrap();
     let quiescence = Quiescence::new(READERS);
     let mut writer = Writer::new(owned.memory(), quiescence.clone());
@@ -306,31 +312,33 @@ fn neighbours_that_stay_are_always_found() {
     for p in 0..3 {
         writer.port_set(PortId(p), LINK);
     }
-    let staying: Vec<_> = (0..128).map(|i| writer.neighbor_insert(port(i), address(i)).unwrap()).collect();
+    let staying: Vec<_> =
+        (0..STAYING).map(|i| writer.neighbor_insert(port(i), address(i)).unwrap()).collect();
     let reader = writer.reader();
     let progress = Progress::default();
     let read = |number: u64| {
         let worker = quiescence.worker(usize::try_from(number).unwrap()).unwrap();
         worker.online();
-        let mut rng = Rng(number);
         while !progress.over.load(Ordering::Acquire) {
-            let i = u32::try_from(rng.below(128)).unwrap();
-            assert_eq!(reader.neighbor(port(i), address(i)), Some(staying[i as usize]));
-            assert_eq!(reader.neighbor(port(i + 1), address(i)), None, "the port is part of the key");
+            for (i, id) in (0..).zip(&staying) {
+                assert_eq!(reader.neighbor(port(i), address(i)), Some(*id));
+                assert_eq!(reader.neighbor(port(i + 1), address(i)), None, "the port is part of the key");
+            }
             // Those that come and go: an answer leads to the neighbour that was asked for.
-            let i = 1000 + u32::try_from(rng.below(400)).unwrap();
-            if let Some(id) = reader.neighbor(port(i), address(i)) {
-                let adjacency = reader.adjacency(id);
-                assert_eq!((adjacency.port, adjacency.next_hop), (port(i), address(i)));
+            for i in STAYING..STAYING + PASSING {
+                if let Some(id) = reader.neighbor(port(i), address(i)) {
+                    let adjacency = reader.adjacency(id);
+                    assert_eq!((adjacency.port, adjacency.next_hop), (port(i), address(i)));
+                }
             }
             worker.quiescent();
         }
     };
     let write = || {
         let mut rng = Rng(9);
-        for _ in 0..40_000 {
-            let i = 1000 + u32::try_from(rng.below(400)).unwrap();
-            // More than half of the time there is no room: then something goes.
+        for _ in 0..300_000 {
+            let i = STAYING + u32::try_from(rng.below(u64::from(PASSING))).unwrap();
+            // Where there is no room, something goes.
             if rng.below(2) == 0 || writer.neighbor_insert(port(i), address(i)).is_err() {
                 writer.neighbor_remove(port(i), address(i));
             }
