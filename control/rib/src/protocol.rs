@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Protocol {
-    /// The subnets of the router's interfaces.
-    Connected,
     /// The router's own addresses.
     Local,
+    /// The subnets of the router's interfaces.
+    Connected,
     Static,
     Ebgp,
     Ospf,
@@ -22,12 +22,12 @@ pub enum Protocol {
 
 impl Protocol {
     pub const ALL: [Self; 7] =
-        [Self::Connected, Self::Local, Self::Static, Self::Ebgp, Self::Ospf, Self::Rip, Self::Ibgp];
+        [Self::Local, Self::Connected, Self::Static, Self::Ebgp, Self::Ospf, Self::Rip, Self::Ibgp];
 
     /// Administrative distance unless the route says otherwise; the lowest wins.
     pub const fn distance(self) -> u8 {
         match self {
-            Self::Connected | Self::Local => 0,
+            Self::Local | Self::Connected => 0,
             Self::Static => 1,
             Self::Ebgp => 20,
             Self::Ospf => 110,
@@ -39,8 +39,8 @@ impl Protocol {
     /// The letter in front of a route in `show routes`, as other routers print it.
     pub const fn code(self) -> char {
         match self {
-            Self::Connected => 'C',
             Self::Local => 'L',
+            Self::Connected => 'C',
             Self::Static => 'S',
             Self::Ebgp | Self::Ibgp => 'B',
             Self::Ospf => 'O',
@@ -50,8 +50,8 @@ impl Protocol {
 
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Connected => "connected",
             Self::Local => "local",
+            Self::Connected => "connected",
             Self::Static => "static",
             Self::Ebgp => "ebgp",
             Self::Ospf => "ospf",
