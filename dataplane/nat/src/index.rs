@@ -22,6 +22,18 @@ struct Bucket {
     values: [u32; SLOTS],
 }
 
+impl Bucket {
+    /// The slots in use with this tag, a bit each.
+    #[inline]
+    fn candidates(&self, tag: u16) -> u16 {
+        let mut equal = 0;
+        for (i, &t) in self.tags.iter().enumerate() {
+            equal |= u16::from(t == tag) << i;
+        }
+        equal & self.used
+    }
+}
+
 const EMPTY: Bucket = Bucket { tags: [0; SLOTS], overflow: 0, used: 0, values: [0; SLOTS] };
 const ALL_USED: u16 = (1 << SLOTS) - 1;
 
@@ -48,8 +60,17 @@ impl Index {
 
     /// Reads the home bucket of `hash`, so that it is in the cache when the look-up comes.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> u16 {
-        self.buckets[self.home(hash)].used
+    pub(crate) fn touch(&self, hash: u64) {
+        // black_box keeps the read although nothing comes of it.
+        std::hint::black_box(self.buckets[self.home(hash)].used);
+    }
+
+    /// The value that a look-up of `hash` will most likely be about.
+    #[inline]
+    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
+        let bucket = &self.buckets[self.home(hash)];
+        let candidates = bucket.candidates(tag(hash));
+        (candidates != 0).then(|| bucket.values[candidates.trailing_zeros() as usize % SLOTS])
     }
 
     /// The value under `hash` for which `is_it` holds.
@@ -97,11 +118,7 @@ impl Index {
         let mut b = self.home(hash);
         for _ in 0..=self.mask {
             let bucket = &self.buckets[b];
-            let mut candidates = 0u16;
-            for (i, &t) in bucket.tags.iter().enumerate() {
-                candidates |= u16::from(t == tag) << i;
-            }
-            candidates &= bucket.used;
+            let mut candidates = bucket.candidates(tag);
             while candidates != 0 {
                 let slot = candidates.trailing_zeros() as usize;
                 if is_it(bucket.values[slot]) {

@@ -9,7 +9,9 @@
 //!
 //! A **mapping** gives an inside endpoint one outside endpoint whomever it speaks to; **sessions** are the
 //! conversations through it and carry the remote endpoint, the TCP state and the timer. A packet of a known session is one
-//! hash look-up ([`Nat::translate`]); everything else takes the slow path, which decides, allocates and refuses.
+//! hash look-up, made in three passes over a burst so that its cache misses overlap ([`Nat::probe`], [`Nat::approach`],
+//! [`Nat::translate_known`]); everything else takes the slow path, which decides, allocates and refuses
+//! ([`Nat::translate`]).
 //!
 //! A [`Nat`] is one *shard*: it belongs to one worker, and nothing in it is shared. [`Slices`] deals the outside ports to
 //! shards, the inside address's hash deals the subscribers, so that two shards can never give out the same endpoint.
@@ -42,7 +44,7 @@ pub use config::{
     TimerTooShort, Timers,
 };
 pub use flow::{Endpoint, Flow, Tcp, protocol};
-pub use nat::{Denied, ErrorRewrite, Event, Nat, Refused, Rewrite, Side, Totals, Verdict};
+pub use nat::{Denied, ErrorRewrite, Event, Nat, Refused, Rewrite, Totals, Verdict};
 pub use ports::Slices;
-pub use table::{MappingId, SessionId};
+pub use table::{MappingId, Probe, SessionId, Side};
 pub use tcp_state::{Direction, TcpState, TcpTimer};

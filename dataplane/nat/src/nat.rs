@@ -11,15 +11,8 @@ use crate::permission::Permissions;
 use crate::pool::Pool;
 use crate::ports::{Kind, Slices};
 use crate::rng::Rng;
-use crate::table::{Mappings, Origin, SessionId, Sessions, Subscribers};
+use crate::table::{Mappings, Origin, Probe, SessionId, Sessions, Side, Subscribers};
 use crate::tcp_state::{Direction, TcpTimer};
-
-/// Where a packet came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    Inside,
-    Outside,
-}
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -238,10 +231,38 @@ impl Nat {
         self.outside.contains_key(&addr)
     }
 
-    /// Brings into the cache what [`Nat::translate`] will read for this flow. The result means nothing.
+    /// First pass over a burst: where the packet's session is looked for. Begins to fetch the index.
     #[inline]
-    pub fn touch(&self, flow: &Flow) -> u16 {
-        self.sessions.touch(flow)
+    pub fn probe(&self, side: Side, flow: &Flow) -> Probe {
+        let probe = self.sessions.probe(side, flow);
+        self.sessions.touch_index(probe);
+        probe
+    }
+
+    /// Second pass: begins to fetch the session.
+    #[inline]
+    pub fn approach(&self, probe: Probe) {
+        self.sessions.touch_session(probe);
+    }
+
+    /// Third pass, for nearly every packet: the translation of a packet whose session is there. `None`: ask
+    /// [`Nat::translate`].
+    #[inline]
+    pub fn translate_known(
+        &mut self,
+        now: Instant,
+        probe: Probe,
+        flow: &Flow,
+        tcp: Option<Tcp>,
+    ) -> Option<Rewrite> {
+        let id = self.sessions.find(probe, flow)?;
+        self.now_secs = self.now_secs.max(secs(now));
+        match probe.side() {
+            // Hairpinning takes a second session.
+            Side::Inside if self.sessions.slab.get(id).hairpin => None,
+            Side::Inside => Some(self.send(id, flow, tcp)),
+            Side::Outside => Some(self.receive(id, flow, tcp)),
+        }
     }
 
     /// Decides about a packet. `tcp` is there for TCP. A packet from inside comes here when it is about to leave through
@@ -388,9 +409,7 @@ impl Nat {
 
     fn outbound(&mut self, flow: &Flow, tcp: Option<Tcp>) -> Verdict {
         if let Some(id) = self.sessions.outbound(flow) {
-            self.see(id, Direction::Out, tcp);
-            let s = self.sessions.slab.get(id);
-            return Verdict::Translate(Rewrite { src: s.outside, dst: flow.dst, session: SessionId(id) });
+            return Verdict::Translate(self.send(id, flow, tcp));
         }
         let mapping = match self.mapping_for(flow, tcp) {
             Ok(mapping) => mapping,
@@ -410,9 +429,7 @@ impl Nat {
 
     fn inbound(&mut self, flow: &Flow, tcp: Option<Tcp>) -> Verdict {
         if let Some(id) = self.sessions.inbound(flow) {
-            self.see(id, Direction::In, tcp);
-            let s = self.sessions.slab.get(id);
-            return Verdict::Translate(Rewrite { src: flow.src, dst: s.inside, session: SessionId(id) });
+            return Verdict::Translate(self.receive(id, flow, tcp));
         }
         let Some(&outside) = self.outside.get(&flow.dst.addr) else { return Verdict::Bypass };
         let mapping = match (self.mappings.by_outside(flow.protocol, flow.dst), outside) {
@@ -445,6 +462,18 @@ impl Nat {
                 Verdict::Deny(Denied::TableFull)
             }
         }
+    }
+
+    #[inline]
+    fn send(&mut self, id: u32, flow: &Flow, tcp: Option<Tcp>) -> Rewrite {
+        self.see(id, Direction::Out, tcp);
+        Rewrite { src: self.sessions.slab.get(id).outside, dst: flow.dst, session: SessionId(id) }
+    }
+
+    #[inline]
+    fn receive(&mut self, id: u32, flow: &Flow, tcp: Option<Tcp>) -> Rewrite {
+        self.see(id, Direction::In, tcp);
+        Rewrite { src: flow.src, dst: self.sessions.slab.get(id).inside, session: SessionId(id) }
     }
 
     /// A packet of a session: its timer and its TCP state.

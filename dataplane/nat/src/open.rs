@@ -195,6 +195,7 @@ impl Nat {
             slot: 0,
             protocol,
             tcp: state,
+            hairpin: self.is_outside_address(remote.addr),
             live: true,
         };
         let id = self.sessions.insert(session).ok_or(Refused::TableFull)?;

@@ -13,6 +13,28 @@ pub struct SessionId(pub(crate) u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct MappingId(pub(crate) u32);
 
+/// Where a packet came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    Inside,
+    Outside,
+}
+
+/// Where the session of a packet is looked for. Made for a whole burst before the first packet is translated, so that the
+/// memory it leads to is fetched for all at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    side: Side,
+    hash: u64,
+}
+
+impl Probe {
+    #[inline]
+    pub(crate) const fn side(self) -> Side {
+        self.side
+    }
+}
+
 /// One conversation through a mapping. A cache line.
 #[repr(C, align(64))]
 #[derive(Clone, Debug)]
@@ -28,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) slot: u16,
     pub(crate) protocol: u8,
     pub(crate) tcp: TcpState,
+    /// The remote endpoint is an outside address of ours.
+    pub(crate) hairpin: bool,
     pub(crate) live: bool,
 }
 
@@ -159,29 +183,57 @@ impl Sessions {
         }
     }
 
-    /// Brings what [`Sessions::outbound`] and [`Sessions::inbound`] read into the cache.
     #[inline]
-    pub(crate) fn touch(&self, flow: &Flow) -> u16 {
-        self.by_inside.touch(self.hasher.session(flow.protocol, flow.src, flow.dst))
-            ^ self.by_outside.touch(self.hasher.session(flow.protocol, flow.dst, flow.src))
+    pub(crate) fn probe(&self, side: Side, flow: &Flow) -> Probe {
+        let (near, remote) = match side {
+            Side::Inside => (flow.src, flow.dst),
+            Side::Outside => (flow.dst, flow.src),
+        };
+        Probe { side, hash: self.hasher.session(flow.protocol, near, remote) }
+    }
+
+    /// Brings the index line of a probe into the cache.
+    #[inline]
+    pub(crate) fn touch_index(&self, probe: Probe) {
+        self.index(probe.side).touch(probe.hash);
+    }
+
+    /// Brings the session of a probe, as far as the index tells, into the cache.
+    #[inline]
+    pub(crate) fn touch_session(&self, probe: Probe) {
+        if let Some(id) = self.index(probe.side).likely(probe.hash) {
+            std::hint::black_box(self.slab.get(id).live);
+        }
+    }
+
+    /// The session of the packet that the probe was made of.
+    #[inline]
+    pub(crate) fn find(&self, probe: Probe, flow: &Flow) -> Option<u32> {
+        self.index(probe.side).get(probe.hash, |id| {
+            let s = self.slab.get(id);
+            let (near, remote) = match probe.side {
+                Side::Inside => (s.inside == flow.src, s.remote == flow.dst),
+                Side::Outside => (s.outside == flow.dst, s.remote == flow.src),
+            };
+            near && remote && s.protocol == flow.protocol
+        })
     }
 
     /// The session of a packet that goes out.
-    #[inline]
     pub(crate) fn outbound(&self, flow: &Flow) -> Option<u32> {
-        self.by_inside.get(self.hasher.session(flow.protocol, flow.src, flow.dst), |id| {
-            let s = self.slab.get(id);
-            s.inside == flow.src && s.remote == flow.dst && s.protocol == flow.protocol
-        })
+        self.find(self.probe(Side::Inside, flow), flow)
     }
 
     /// The session of a packet that comes in.
-    #[inline]
     pub(crate) fn inbound(&self, flow: &Flow) -> Option<u32> {
-        self.by_outside.get(self.hasher.session(flow.protocol, flow.dst, flow.src), |id| {
-            let s = self.slab.get(id);
-            s.outside == flow.dst && s.remote == flow.src && s.protocol == flow.protocol
-        })
+        self.find(self.probe(Side::Outside, flow), flow)
+    }
+
+    fn index(&self, side: Side) -> &Index {
+        match side {
+            Side::Inside => &self.by_inside,
+            Side::Outside => &self.by_outside,
+        }
     }
 
     pub(crate) fn insert(&mut self, session: Session) -> Option<u32> {

@@ -203,6 +203,37 @@ fn rfc4787_req9_hairpinning_with_the_external_source_address() {
     let back = bed.send(Side::Inside, protocol::UDP, ep("192.168.0.6:7000"), there.src, None);
     let Verdict::Translate(back) = back else { panic!("{back:?}") };
     assert_eq!((back.src, back.dst), (server, ep("192.168.0.5:4000")));
+    let flow = Flow { protocol: protocol::UDP, src: ep("192.168.0.5:4000"), dst: server };
+    let probe = bed.nat.probe(Side::Inside, &flow);
+    assert_eq!(
+        bed.nat.translate_known(Instant::from_secs(1000), probe, &flow, None),
+        None,
+        "takes two sessions"
+    );
+}
+
+#[test]
+fn a_known_packet_is_translated_alike_on_both_paths() {
+    let mut bed = Bed::new(config(pool(&["203.0.113.8"])));
+    let outside = bed.udp_out("192.168.0.5:4000", "198.51.100.1:53");
+    let now = Instant::from_secs(1000);
+    for (side, src, dst, known) in [
+        (Side::Inside, "192.168.0.5:4000", "198.51.100.1:53", true),
+        (Side::Inside, "192.168.0.5:4000", "198.51.100.1:54", false),
+        (Side::Inside, "192.168.0.5:4001", "198.51.100.1:53", false),
+        (Side::Outside, "198.51.100.1:53", "203.0.113.8:0", true),
+        (Side::Outside, "198.51.100.2:53", "203.0.113.8:0", false),
+    ] {
+        let dst = if side == Side::Outside { outside } else { ep(dst) };
+        let flow = Flow { protocol: protocol::UDP, src: ep(src), dst };
+        let probe = bed.nat.probe(side, &flow);
+        bed.nat.approach(probe);
+        let fast = bed.nat.translate_known(now, probe, &flow, None);
+        assert_eq!(fast.is_some(), known, "{src} -> {dst}");
+        if let Some(fast) = fast {
+            assert_eq!(bed.nat.translate(now, side, &flow, None), Verdict::Translate(fast));
+        }
+    }
 }
 
 #[test]
