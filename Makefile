@@ -32,7 +32,7 @@ test: setup ## The whole test suite: unit, property, and end to end in namespace
 	rm -f "$$MILLRACE_SKIPPED"
 	$(CARGO) build --workspace --bins --tests
 	if $(CARGO) nextest --version >/dev/null 2>&1
-	then run=($(CARGO) nextest run --no-fail-fast) rooted=(-E 'kind(test) and not binary(workspace)')
+	then run=($(CARGO) nextest run) rooted=(-E 'kind(test) and not binary(workspace)')
 	else run=($(CARGO) test --no-fail-fast) rooted=(--test '*')
 	fi
 	if [[ -z "$(SUDO)" ]] || ! command -v sudo >/dev/null

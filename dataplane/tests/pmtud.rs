@@ -47,7 +47,7 @@ fn too_big_with_df_is_told_the_mtu() {
         assert_eq!(errors.len(), 1);
         // First value: the error's own header; second: the packet it quotes.
         let of = |name: &str| errors[0][name].clone();
-        assert_eq!((of("icmp.code").as_str(), of("icmp.mtu").as_str()), ("4", "1400"));
+        assert_eq!((of("icmp.code").as_str(), of("icmp.mtu").as_str()), ("4,0", "1400"));
         assert_eq!(
             (of("ip.src").as_str(), of("ip.dst").as_str()),
             ("10.0.1.1,10.0.1.2", "10.0.1.2,10.0.3.2")

@@ -48,9 +48,9 @@ impl Ping {
         self.arg(format!("-s{payload}"))
     }
 
-    /// DF set and no PMTU discovery of its own, or DF clear.
+    /// DF set, or clear. With DF set, ping keeps to a path MTU it has been told.
     pub fn dont_fragment(self, set: bool) -> Self {
-        self.arg(if set { "-Mprobe" } else { "-Mdont" })
+        self.arg(if set { "-Mdo" } else { "-Mdont" })
     }
 
     pub fn ttl(self, ttl: u8) -> Self {
