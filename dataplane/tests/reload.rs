@@ -17,7 +17,8 @@ fn with(base: &str, prefix: &str) -> String {
 
 fn has_route(router: &Router, prefix: &str) -> Result<bool> {
     let routes = router.show("routes")?;
-    Ok(routes.as_array().is_some_and(|all| all.iter().any(|route| route["prefix"] == prefix)))
+    let installed = |route: &serde_json::Value| route["prefix"] == prefix && route["installed"] == true;
+    Ok(routes.as_array().is_some_and(|all| all.iter().any(installed)))
 }
 
 #[test]

@@ -141,13 +141,11 @@ pub fn run(lab: &Lab, table: &[Entry], samples: usize) -> Result<Load> {
     let full = crate::config(&["lan", "wan"], &format!("{statics}[kernel]\nmirror = \"none\"\n"));
     let start = Instant::now();
     let mut router = Router::launch(&line.router, &full)?;
-    let loaded = |router: &Router| -> Result<bool> {
-        let Ok(fib) = router.show("fib") else { return Ok(false) };
-        Ok(fib["routes"].as_u64().is_some_and(|routes| table.len() as u64 <= routes))
-    };
     wait_until("the whole table in the FIB", PATIENCE, || {
         ensure!(router.is_running()?, "`millrace run` has ended: {}", router.log());
-        loaded(&router)
+        let Ok(true) = router.is_synced() else { return Ok(false) };
+        let routes = router.get_json("/api/v1/fib")?["routes"].as_u64();
+        Ok(routes.is_some_and(|routes| table.len() as u64 <= routes))
     })?;
     let start_to_fib = start.elapsed();
     router.wait_ready()?;
@@ -180,15 +178,19 @@ pub fn run(lab: &Lab, table: &[Entry], samples: usize) -> Result<Load> {
         )
     };
     write(&moved)?;
-    let probe = Ipv4Addr::from(u32::from(table[0].0));
-    let changed = longest(table, probe).map(moved).context("its own prefix covers it")?.to_string();
-    let generation = router.show("fib")?["generation"].clone();
+    // The first and the last of the table: changes are sent in order of address.
+    let ends = [table[0], table[table.len() - 1]];
     let start = Instant::now();
     router.signal(rustix::process::Signal::HUP)?;
     wait_until("the changed table in the FIB", PATIENCE, || {
-        let fib = router.show(&format!("fib {probe}"))?;
-        Ok(fib["generation"] != generation
-            && fib["answer"]["nexthop"]["members"][0]["gateway"] == changed.as_str())
+        for entry in ends {
+            let fib = router.get_json(&format!("/api/v1/fib?address={}", entry.0))?;
+            let longest = longest(table, entry.0).context("its own prefix covers it")?;
+            if fib["answer"]["nexthop"]["members"][0]["gateway"] != moved(longest).to_string() {
+                return Ok(false);
+            }
+        }
+        router.is_synced()
     })?;
     let reload_to_fib = start.elapsed();
     Ok(Load { prefixes: table.len(), start_to_fib, reload_to_fib, control_rss_mib, dataplane_rss_mib })

@@ -119,20 +119,27 @@ impl Router {
 
     /// An error says what is missing.
     fn ready(&self) -> Result<()> {
-        let interfaces = self.show("interfaces")?;
-        let interfaces = interfaces.as_array().context("`show interfaces` is no list")?;
+        let interfaces = self.get_json("/api/v1/interfaces")?;
+        let interfaces = interfaces.as_array().context("/api/v1/interfaces is no list")?;
         ensure!(!interfaces.is_empty(), "no interface yet");
         for interface in interfaces {
             if let Some(problem) = interface["problem"].as_str() {
                 bail!("{}: {problem}", interface["name"]);
             }
             ensure!(
-                interface["queues"].as_array().is_some_and(|q| !q.is_empty()),
+                interface["queues"].as_array().is_some_and(|queues| !queues.is_empty()),
                 "{} has no socket",
                 interface["name"]
             );
         }
+        ensure!(self.is_synced()?, "routes are still on their way");
         Ok(())
+    }
+
+    /// Whether the FIB has what the RIB has, and the RIB all of the configuration.
+    pub fn is_synced(&self) -> Result<bool> {
+        let status = self.get_json("/api/v1/status")?;
+        Ok(status["fib"]["state"] == "synced" && status["rib"]["loading"] == false)
     }
 
     /// `millrace show WORDS… --json`.
@@ -167,12 +174,22 @@ impl Router {
     /// A GET on the control socket.
     pub fn get(&self, path: &str) -> Result<String> {
         let mut socket = UnixStream::connect(self.run_dir.join("control.sock")).context("control.sock")?;
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        write!(socket, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
-        ensure!(head.starts_with("HTTP/1.1 200"), "GET {path}: {}", head.lines().next().unwrap_or_default());
+        ensure!(
+            head.starts_with("HTTP/1.") && head.contains(" 200 "),
+            "GET {path}: {}",
+            head.lines().next().unwrap_or_default()
+        );
         Ok(body.to_owned())
+    }
+
+    /// A GET on the control socket that is answered with JSON.
+    pub fn get_json(&self, path: &str) -> Result<Value> {
+        let body = self.get(path)?;
+        serde_json::from_str(&body).with_context(|| format!("GET {path} gave {body:?}"))
     }
 
     /// The value of one sample of `/metrics`, by name with labels as written there.
