@@ -480,12 +480,12 @@ impl<'m, F: Frame> Engine<'m, F> {
             return Err(Event::IcmpForbidden);
         }
         let mut reply = packet.answer();
-        let next_hop = self.next_hop(cx.ports, self.hop(&reply, &[]), reply.dst_addr()).map_err(
-            |refusal| match refusal {
-                DropReason::Broadcast => Event::IcmpForbidden, // §4.3.2.7: the source is no single host
-                _ => Event::IcmpUnroutable,
-            },
-        )?;
+        let hop = self.hop(&reply, &[]);
+        let next_hop = self.next_hop(cx.ports, hop, reply.dst_addr()).map_err(|refusal| {
+            // RFC 1812 §4.3.2.7: a source that is a broadcast address is no single host.
+            let broadcast = refusal == DropReason::Broadcast;
+            if broadcast { Event::IcmpForbidden } else { Event::IcmpUnroutable }
+        })?;
         let source = self.source(cx.ports, packet, &next_hop).ok_or(Event::IcmpUnroutable)?;
         if !self.limiter.allow(cx.now, message, reply.dst) {
             return Err(Event::IcmpRateLimited);

@@ -80,7 +80,7 @@ pub(crate) fn build(
 ) -> Option<u16> {
     let quote_len = usize::from(packet.total_len).min(MAX_TOTAL_LEN - HEADERS_LEN);
     let start = usize::from(packet.l3);
-    if !frame.resize(start + quote_len) || !frame.pull_front(start) || !open(frame, quote_len) {
+    if !frame.resize(start + quote_len) || !open(frame, start, quote_len) {
         return None;
     }
     let total_len = u16::try_from(HEADERS_LEN + quote_len).ok()?;
@@ -113,14 +113,15 @@ pub(crate) fn build(
     Some(total_len)
 }
 
-/// Makes room for the headers before the quoted packet, which fills the frame.
-fn open(frame: &mut impl Frame, quote_len: usize) -> bool {
+/// Makes room for the headers before the quoted packet, which ends the frame; what was before it becomes headroom, so
+/// that there is as much for the Ethernet header as there was.
+fn open(frame: &mut impl Frame, start: usize, quote_len: usize) -> bool {
     if frame.push_front(HEADERS_LEN) {
-        return true;
+        return frame.pull_front(start);
     }
-    let room = frame.resize(HEADERS_LEN + quote_len);
-    if room {
-        frame.data_mut().copy_within(..quote_len, HEADERS_LEN);
+    let opened = frame.resize(start + HEADERS_LEN + quote_len);
+    if opened {
+        frame.data_mut().copy_within(start..start + quote_len, start + HEADERS_LEN);
     }
-    room
+    opened && frame.pull_front(start)
 }

@@ -1,0 +1,13 @@
+//! The packet path, seen from outside: tables of what goes in, what comes out, and every counter that moves.
+
+mod eth_input;
+mod fib_lookup;
+mod hold;
+mod icmp_error;
+mod ip_forward;
+mod ip_fragment;
+mod ip_input;
+mod l4_checksum;
+mod ledger;
+mod properties;
+mod rig;
