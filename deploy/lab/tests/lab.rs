@@ -165,7 +165,7 @@ fn a_capture_has_every_packet_and_tells_sound_from_broken() {
 
         // A local TCP stack leaves the checksum to the device: on the sender's own interface it is not there yet.
         let partial = Capture::start(&line.client, "eth0", "tcp and src host 10.0.1.2")?;
-        Iperf::new(&line.client, &line.server, Line::SERVER).seconds(1).run()?;
+        Iperf::new(&line.client, &line.server, Line::SERVER).seconds(1).arg("-b5M").run()?;
         let partial = partial.stop(10)?;
         let error = partial.assert_sound("").unwrap_err().to_string();
         assert!(error.contains("not sound"), "{error}");
