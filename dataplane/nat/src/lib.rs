@@ -24,6 +24,7 @@
 mod config;
 mod flow;
 
+pub mod alg;
 pub mod packet;
 
 mod close;

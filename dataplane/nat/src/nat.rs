@@ -256,7 +256,7 @@ impl Nat {
         tcp: Option<Tcp>,
     ) -> Option<Rewrite> {
         let id = self.sessions.find(probe, flow)?;
-        self.now_secs = self.now_secs.max(secs(now));
+        self.advance(now);
         match probe.side() {
             // Hairpinning takes a second session.
             Side::Inside if self.sessions.slab.get(id).hairpin => None,
@@ -268,7 +268,7 @@ impl Nat {
     /// Decides about a packet. `tcp` is there for TCP. A packet from inside comes here when it is about to leave through
     /// an outside interface, or when its destination is an outside address (hairpinning).
     pub fn translate(&mut self, now: Instant, side: Side, flow: &Flow, tcp: Option<Tcp>) -> Verdict {
-        self.now_secs = self.now_secs.max(secs(now));
+        self.advance(now);
         if side == Side::Outside {
             return self.inbound(flow, tcp);
         }
@@ -330,7 +330,7 @@ impl Nat {
 
     /// Ends what has run out, at most `budget` steps at a time. Call it often; it keeps its place.
     pub fn expire(&mut self, now: Instant, budget: usize) {
-        self.now_secs = self.now_secs.max(secs(now));
+        self.advance(now);
         for _ in 0..budget {
             let Some(id) = self.wheel.pop_due(&mut self.sessions.slab, self.now_secs) else { break };
             let deadline = self.deadline(id);
@@ -356,7 +356,7 @@ impl Nat {
 
     /// Ends the sessions `matches` says, as `clear nat sessions` does; gives how many.
     pub fn clear(&mut self, now: Instant, mut matches: impl FnMut(&Flow, Endpoint) -> bool) -> usize {
-        self.now_secs = self.now_secs.max(secs(now));
+        self.advance(now);
         let chosen: Vec<u32> = self
             .sessions
             .slab
@@ -465,6 +465,11 @@ impl Nat {
     }
 
     #[inline]
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.now_secs = self.now_secs.max(secs(now));
+    }
+
+    #[inline]
     fn send(&mut self, id: u32, flow: &Flow, tcp: Option<Tcp>) -> Rewrite {
         self.see(id, Direction::Out, tcp);
         Rewrite { src: self.sessions.slab.get(id).outside, dst: flow.dst, session: SessionId(id) }
@@ -478,7 +483,7 @@ impl Nat {
 
     /// A packet of a session: its timer and its TCP state.
     #[inline]
-    fn see(&mut self, id: u32, direction: Direction, tcp: Option<Tcp>) {
+    pub(crate) fn see(&mut self, id: u32, direction: Direction, tcp: Option<Tcp>) {
         let s = self.sessions.slab.get_mut(id);
         // RFC 4787 REQ-6: what goes out keeps the mapping; what comes in only if the operator says so. TCP's timers are
         // for an idle connection, whichever side speaks (RFC 5382 §5).
@@ -533,8 +538,14 @@ impl Nat {
         match self.filtering(mapping) {
             Filtering::EndpointIndependent => true,
             Filtering::AddressDependent => self.permissions.find(mapping, flow.src.addr).is_some(),
-            // The very endpoint has a session, or it has none.
-            Filtering::AddressAndPortDependent => false,
+            // The very endpoint has a session, or it has none; unless a gateway has announced its address.
+            Filtering::AddressAndPortDependent => {
+                let inside = self.mappings.slab.get(mapping).inside;
+                let announced = Endpoint { addr: flow.src.addr, port: 0 };
+                self.sessions
+                    .outbound(&Flow { protocol: flow.protocol, src: inside, dst: announced })
+                    .is_some()
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::config::{Allocation, Filtering, SourceAction};
 use crate::expiry::{Link, NIL};
-use crate::flow::{Endpoint, Flow, Tcp};
+use millrace_net::Instant;
+
+use crate::flow::{Endpoint, Flow, Tcp, protocol};
 use crate::nat::{Denied, Event, Nat, OutsideAddress, Refused, Verdict};
 use crate::pool::Exhausted;
 use crate::ports::Kind;
@@ -57,6 +59,35 @@ impl Nat {
             return Err(Verdict::Deny(Denied::TcpNoSession));
         }
         self.map_from_pool(pool, flow.protocol, flow.src).map_err(Verdict::Refuse)
+    }
+
+    /// Lets one data connection, or several, in from `remote` to the inside endpoint `inside`, as a gateway read in a
+    /// payload; gives the outside endpoint to name there. It lasts as long as a half-open connection.
+    pub fn expect(
+        &mut self,
+        now: Instant,
+        protocol: u8,
+        inside: Endpoint,
+        remote: u32,
+    ) -> Result<Endpoint, Refused> {
+        self.advance(now);
+        let announced = Endpoint { addr: remote, port: 0 };
+        let flow = Flow { protocol, src: inside, dst: announced };
+        // A SYN, so that the mapping is made whatever the protocol.
+        let syn = (protocol == protocol::TCP).then_some(Tcp { syn: true, ..Tcp::default() });
+        let mapping = self.mapping_for(&flow, syn).map_err(|verdict| match verdict {
+            Verdict::Refuse(refused) => refused,
+            Verdict::Translate(_) | Verdict::Bypass | Verdict::Deny(_) | Verdict::Handoff(..) => {
+                Refused::NoPool
+            }
+        })?;
+        if let Some(id) = self.sessions.outbound(&flow) {
+            self.see(id, Direction::Out, syn);
+        } else if let Err(refused) = self.open_session(mapping, announced, Direction::Out, syn) {
+            self.end_mapping_if_unused(mapping);
+            return Err(refused);
+        }
+        Ok(self.mappings.slab.get(mapping).outside)
     }
 
     fn map_from_pool(&mut self, pool: u16, protocol: u8, inside: Endpoint) -> Result<u32, Refused> {

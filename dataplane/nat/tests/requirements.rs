@@ -494,6 +494,29 @@ fn a_protocol_without_ports_belongs_to_the_host_that_claimed_it() {
 }
 
 #[test]
+fn an_announced_connection_comes_in_through_every_filter() {
+    for filtering in
+        [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent]
+    {
+        let filtering = PerProtocol::same(filtering);
+        let mut bed = Bed::new(config(Pool { filtering, ..pool(&["203.0.113.8"]) }));
+        let server = ep("198.51.100.1:20");
+        let now = Instant::from_secs(bed.now);
+        let outside =
+            bed.nat.expect(now, protocol::TCP, ep("192.168.0.5:4000"), server.addr).expect("a free port");
+        let data = bed.send(Side::Outside, protocol::TCP, server, outside, Some(SYN));
+        assert!(reaches(data, "192.168.0.5:4000"), "{filtering:?}: {data:?}");
+        let stranger = bed.send(Side::Outside, protocol::TCP, ep("198.51.100.9:20"), outside, Some(SYN));
+        assert_eq!(
+            matches!(stranger, Verdict::Translate(_)),
+            filtering.tcp == Filtering::EndpointIndependent
+        );
+        bed.wait(8000);
+        assert_eq!(bed.counts(), (0, 0, 0));
+    }
+}
+
+#[test]
 fn exempt_sources_and_strangers() {
     let mut config = config(pool(&["203.0.113.8"]));
     config.sources.insert(0, Source { from: prefix("192.168.9.0/24"), action: SourceAction::Exempt });
