@@ -1,5 +1,6 @@
 //! `lab`: the demo, and labs to play with.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -92,8 +93,17 @@ fn run(args: Args, screen: Screen) -> Result<bool> {
             let up = Up::new(&plan, screen)?;
             screen.line(&format!("A shell on {}; leaving it removes the lab.", up.nodes[0].name()));
             let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
+            let mut shell = up.nodes[0].command::<&str>(shell, []);
+            if let Some(router) = up.routers.first() {
+                screen.line(&format!("`millrace show interfaces` there asks {}.", router.node().name()));
+                let program = millrace()?;
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let dirs =
+                    program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+                shell.env("PATH", std::env::join_paths(dirs)?).env("MILLRACE_RUN_DIR", router.run_dir());
+            }
             // How the shell ended is its user's business.
-            up.nodes[0].command::<&str>(shell, []).status().context("cannot start a shell")?;
+            shell.status().context("cannot start a shell")?;
         }
         Command::Soak { seconds } => {
             screen.line(&format!("TCP and UDP through one router for {seconds} s …"));
@@ -122,7 +132,7 @@ fn run(args: Args, screen: Screen) -> Result<bool> {
 /// A lab with everything in it running. Routers end before their namespaces do.
 struct Up {
     nodes: Vec<Node>,
-    _routers: Vec<Router>,
+    routers: Vec<Router>,
     _lab: Lab,
 }
 
@@ -175,6 +185,6 @@ impl Up {
             );
             screen.line(&format!("{:>8}  {}", router.node().name(), screen.ink(Ink::Blue, &ask)));
         }
-        Ok(Self { nodes, _routers: running, _lab: lab })
+        Ok(Self { nodes, routers: running, _lab: lab })
     }
 }
