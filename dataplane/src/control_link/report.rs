@@ -1,0 +1,271 @@
+//! Answers to queries, in the words of `millrace_api::report`.
+
+use std::net::Ipv4Addr;
+
+use millrace_api::report::{
+    Counters, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop, NexthopMember, QueueReport, Worker,
+    XdpStatistics,
+};
+use millrace_ebpf_abi::XdpOutcome;
+use millrace_engine::{DropReason, IcmpMessage, PortCounters, VerdictKind};
+use millrace_net::{Instant, Mac, PortId, Prefix};
+
+use super::OnFailure;
+use crate::crew::Member;
+use crate::neighbors::Key;
+use crate::router::Router;
+use crate::tables::{Group, GroupKey, Kind};
+use crate::worker::SocketStatistics;
+
+/// Routes in one answer, at most.
+const MAX_ROUTES: usize = 10_000;
+/// How often frames are counted until the count adds up: while packets move, some are between two places.
+const CENSUS_ATTEMPTS: usize = 100;
+
+pub(super) fn interfaces(router: &Router) -> Vec<Interface> {
+    let statistics = router.crew.statistics();
+    router
+        .ports
+        .iter()
+        .map(|(id, port)| {
+            let traffic = traffic(&router.crew.members, id);
+            let device = port.device.as_ref();
+            let service = port.service.as_ref();
+            let outcomes = router.xdp.outcomes(id);
+            let generic = service.is_some_and(|service| service.attachment.mode_name() == "generic");
+            Interface {
+                name: port.config.name.clone(),
+                ifindex: device.map_or(0, |device| device.ifindex),
+                port: id.0,
+                mac: device.and_then(|device| device.mac).unwrap_or(Mac::ZERO),
+                mtu: device.map_or(0, |device| device.mtu),
+                up: device.is_some_and(|device| device.admin_up && device.carrier),
+                addresses: router.addresses(id),
+                xdp: match (device, service) {
+                    (None, _) => "absent".into(),
+                    (Some(_), None) => "detached".into(),
+                    (Some(_), Some(service)) => service.attachment.mode_name().into(),
+                },
+                on_failure: match port.config.on_failure {
+                    OnFailure::Kernel => "kernel".into(),
+                    OnFailure::Drop => "drop".into(),
+                },
+                queues: service.map_or_else(Vec::new, |service| {
+                    let report = |queue: &crate::router::Queue| QueueReport {
+                        queue: queue.queue,
+                        worker: u16::try_from(queue.worker).unwrap_or(u16::MAX),
+                        mode: if generic { "generic" } else { queue.mode.name() }.into(),
+                        xdp: statistics_of(&statistics, id, queue.queue),
+                    };
+                    service.queues.iter().map(report).collect()
+                }),
+                rx_packets: traffic.rx_packets,
+                rx_bytes: traffic.rx_bytes,
+                tx_packets: traffic.tx_packets,
+                tx_bytes: traffic.tx_bytes,
+                xdp_outcomes: named(&outcomes),
+                problem: match device {
+                    None => Some("there is no such device; it is taken into service when it appears".into()),
+                    Some(_) => port.problem.clone(),
+                },
+            }
+        })
+        .collect()
+}
+
+fn traffic(members: &[Member], port: PortId) -> PortCounters {
+    members.iter().map(|member| member.counters.port(port)).fold(PortCounters::default(), |sum, one| PortCounters {
+        rx_packets: sum.rx_packets + one.rx_packets,
+        rx_bytes: sum.rx_bytes + one.rx_bytes,
+        tx_packets: sum.tx_packets + one.tx_packets,
+        tx_bytes: sum.tx_bytes + one.tx_bytes,
+    })
+}
+
+fn statistics_of(all: &[SocketStatistics], port: PortId, queue: u32) -> XdpStatistics {
+    let counts = all.iter().find(|of| of.port == port && of.queue == queue).map(|of| of.counts).unwrap_or_default();
+    XdpStatistics {
+        rx_dropped: counts.rx_dropped,
+        rx_invalid_descs: counts.rx_invalid_descs,
+        tx_invalid_descs: counts.tx_invalid_descs,
+        rx_ring_full: counts.rx_ring_full,
+        rx_fill_ring_empty_descs: counts.rx_fill_ring_empty,
+        tx_ring_empty_descs: counts.tx_ring_empty,
+    }
+}
+
+fn named(outcomes: &[(XdpOutcome, u64)]) -> Vec<(String, u64)> {
+    outcomes.iter().map(|(outcome, count)| (outcome.name().to_owned(), *count)).collect()
+}
+
+pub(super) fn counters(router: &Router) -> Counters {
+    let members = &router.crew.members;
+    let sum = |of: &dyn Fn(&Member) -> u64| members.iter().map(of).sum::<u64>();
+    let drops = |reason: &DropReason| {
+        let of_engine = sum(&|member| member.counters.dropped(*reason));
+        // What was accepted for transmission and then could not be: the engine had counted it as forwarded.
+        let of_worker = match reason {
+            DropReason::EgressDown => sum(&|member| member.page.read().abandoned),
+            DropReason::TxFull => sum(&|member| member.page.read().overflowed),
+            _ => 0,
+        };
+        (reason.name().to_owned(), of_engine + of_worker)
+    };
+    let mut xdp = vec![0; XdpOutcome::ALL.len()];
+    for (id, _) in router.ports.iter() {
+        for ((_, count), total) in router.xdp.outcomes(id).into_iter().zip(&mut xdp) {
+            *total += count;
+        }
+    }
+    Counters {
+        drops: DropReason::ALL.iter().map(drops).collect(),
+        verdicts: VerdictKind::ALL
+            .iter()
+            .map(|kind| (kind.name().to_owned(), sum(&|member| member.counters.verdicts(*kind))))
+            .collect(),
+        icmp_sent: IcmpMessage::ALL
+            .iter()
+            .map(|message| (message.name().to_owned(), sum(&|member| member.counters.icmp_sent(*message))))
+            .collect(),
+        xdp: XdpOutcome::ALL.iter().zip(xdp).map(|(outcome, count)| (outcome.name().to_owned(), count)).collect(),
+        frames: frames(router),
+    }
+}
+
+/// Counts frames until every one is found, which is when no worker is between taking and giving one; a frame that is
+/// lost is never found, so it shows in each attempt.
+fn frames(router: &Router) -> FrameCensus {
+    let mut best = frames_once(router);
+    for _ in 1..CENSUS_ATTEMPTS {
+        if best.lost == 0 {
+            break;
+        }
+        std::thread::yield_now();
+        let again = frames_once(router);
+        if again.lost.abs() < best.lost.abs() {
+            best = again;
+        }
+    }
+    best
+}
+
+fn frames_once(router: &Router) -> FrameCensus {
+    let held = || {
+        let members = router.crew.members.iter();
+        let of_workers: u64 = members.map(|member| member.counters.held() + member.page.read().waiting).sum();
+        of_workers + router.crew.in_handoff() as u64
+    };
+    let census = router.umem.census();
+    let (total, held) = (u64::from(census.total), held());
+    let free = u64::from(census.pool) + u64::from(census.cached);
+    let fill = u64::from(census.fill_rings) + u64::from(census.quarantined);
+    let tx = u64::from(census.tx_rings);
+    FrameCensus { total, free, fill, tx, held, lost: total.cast_signed() - (free + fill + tx + held).cast_signed() }
+}
+
+pub(super) fn workers(router: &Router) -> Vec<Worker> {
+    let members = &router.crew.members;
+    // Workers draw on one pool; what their own caches hold is known as a sum.
+    let free = u64::from(router.umem.census().cached) / members.len().max(1) as u64;
+    members
+        .iter()
+        .zip(0..)
+        .map(|(member, worker)| {
+            let counts = member.page.read();
+            Worker {
+                worker,
+                cpu: member.cpu,
+                busy_seconds: counts.busy.as_secs_f64(),
+                idle_seconds: counts.idle.as_secs_f64(),
+                bursts: counts.bursts.iter().sum(),
+                packets: counts.packets,
+                wakeups: counts.wakeups,
+                burst_histogram: counts.bursts,
+                frames_free: free,
+                frames_held: member.counters.held(),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn neighbors(router: &Router, now: Instant) -> Vec<Neighbor> {
+    let row = |(key, entry): (&Key, &crate::neighbors::Entry)| Neighbor {
+        interface: router.ports.name(key.0).to_owned(),
+        address: key.1,
+        mac: entry.state.mac(),
+        state: entry.state.name().into(),
+        used_seconds_ago: router.tables.last_used(*key).map(|used| now.as_secs().saturating_sub(used.into())),
+    };
+    router.tables.neighbors().iter().map(row).collect()
+}
+
+pub(super) fn nexthops(router: &Router) -> Vec<Nexthop> {
+    router.tables.groups().map(|(key, group)| nexthop(router, key, group)).collect()
+}
+
+fn nexthop(router: &Router, key: GroupKey, group: &Group) -> Nexthop {
+    let kind = match group.kind {
+        Kind::Forward(_) => "forward",
+        Kind::Glean(_) => "glean",
+        Kind::Local => "local",
+        Kind::Blackhole => "blackhole",
+        Kind::Unreachable => "unreachable",
+        Kind::Prohibit => "prohibit",
+    };
+    let members = match &group.kind {
+        Kind::Forward(members) => members.iter().map(|(neighbor, weight)| member(router, group, *neighbor, *weight)).collect(),
+        Kind::Glean(port) => vec![NexthopMember {
+            interface: router.ports.name(*port).to_owned(),
+            gateway: None,
+            weight: 1,
+            buckets: 1,
+            mac: None,
+            state: "connected".into(),
+        }],
+        Kind::Local | Kind::Blackhole | Kind::Unreachable | Kind::Prohibit => Vec::new(),
+    };
+    Nexthop { id: key.0, kind: kind.into(), members, routes: router.tables.routes_of(group) }
+}
+
+fn member(router: &Router, group: &Group, neighbor: Key, weight: u16) -> NexthopMember {
+    let entry = router.tables.neighbors().get(neighbor);
+    NexthopMember {
+        interface: router.ports.name(neighbor.0).to_owned(),
+        gateway: Some(neighbor.1),
+        weight,
+        buckets: u16::try_from(router.tables.buckets_of(group, neighbor)).unwrap_or(u16::MAX),
+        mac: entry.and_then(|entry| entry.state.mac()),
+        state: entry.map_or("incomplete", |entry| entry.state.name()).into(),
+    }
+}
+
+pub(super) fn fib(router: &Router, address: Option<Ipv4Addr>) -> Fib {
+    let stats = router.tables.stats();
+    let answer = address.map(|address| {
+        let route = router.tables.longest_match(address);
+        let group = route.and_then(|(_, key)| Some((key, router.tables.group(key)?)));
+        FibAnswer {
+            address,
+            prefix: route.map(|(prefix, _)| prefix),
+            nexthop: group.map(|(key, group)| nexthop(router, key, group)),
+        }
+    });
+    Fib {
+        routes: stats.routes.into(),
+        generation: router.tables.generation(),
+        tbl8_used: stats.tbl8.used,
+        tbl8_total: stats.tbl8.total,
+        groups_used: stats.groups.used,
+        groups_total: stats.groups.total,
+        adjacencies_used: stats.adjacencies.used,
+        adjacencies_total: stats.adjacencies.total,
+        refused: stats.refused,
+        answer,
+    }
+}
+
+pub(super) fn fib_routes(router: &Router, after: Option<Prefix>, limit: u32) -> Vec<FibRoute> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(MAX_ROUTES);
+    let routes = router.tables.routes_after(after, limit);
+    routes.into_iter().map(|(prefix, key)| FibRoute { prefix, nexthop: key.0 }).collect()
+}

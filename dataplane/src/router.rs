@@ -1,0 +1,424 @@
+//! What is in force after the first `Configure`: tables, ports in service, workers. The clerk is its only user.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_engine::{self as engine, Ports};
+use millrace_fib::{self as fib, Geometry, Memory, Quiescence, Vlan, Writer};
+use millrace_net::{Instant, Mac, PortId};
+use millrace_xsk::{Bind, BoundMode, BusyPoll, OpenFailure, Socket, SocketConfig, Umem, UmemConfig};
+
+use crate::control_link::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues};
+use crate::crew::{self, Crew, CrewError};
+use crate::host::Host;
+use crate::netlink::Link;
+use crate::ports::{self, PortTable, TooManyPorts};
+use crate::sysfs;
+use crate::tables::Tables;
+use crate::worker::{Requests, Snapshot};
+use crate::xdp::{self, Attachment, Xdp};
+
+/// A port that could not be taken into service is tried again after this time, and whenever its device changes.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why a configuration is not in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Ports(#[from] TooManyPorts),
+    #[error(transparent)]
+    Crew(#[from] CrewError),
+    #[error(transparent)]
+    Umem(#[from] millrace_xsk::UmemError),
+    #[error(transparent)]
+    Xdp(#[from] xdp::XdpError),
+    #[error("the forwarding table has no memory: {0}")]
+    Table(#[from] fib::LayoutError),
+    #[error("interface {name}: {problem}")]
+    Interface { name: String, problem: String },
+}
+
+/// A port in service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) attachment: Attachment,
+    /// The device's forwarding switch as it was found.
+    forwarding_found: Option<bool>,
+}
+
+/// One of its sockets, which a worker has.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) queue: u32,
+    pub(crate) worker: usize,
+    pub(crate) mode: BoundMode,
+}
+
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) config: DataplaneConfig,
+    pub(crate) tables: Tables,
+    pub(crate) ports: PortTable<Service>,
+    pub(crate) crew: Crew,
+    pub(crate) umem: Umem,
+    pub(crate) xdp: Xdp,
+    locals: BTreeSet<Ipv4Addr>,
+    published: Ports,
+    retry_at: Instant,
+}
+
+/// Whether the kernel's neighbours have to be read again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Neighborhood {
+    Known,
+    /// A port has another device: what the kernel said of it before was not listened to.
+    New,
+}
+
+/// The UMEM is for the life of the process: an attempt that failed leaves it to the next.
+pub(crate) type SpareUmem = Option<Umem>;
+
+impl Router {
+    /// Starts workers and takes into service every configured interface that is there.
+    pub(crate) fn start(
+        now: Instant,
+        config: DataplaneConfig,
+        host: &Host,
+        requests: Arc<Requests>,
+        spare: &mut SpareUmem,
+        seed: u64,
+    ) -> Result<Self, StartError> {
+        let cpus = crew::cpus(&config.workers, &crew::available_cpus())?;
+        let mut ports = PortTable::default();
+        ports.configure(&config.interfaces)?;
+        let geometry = Geometry::DEFAULT;
+        let xdp = Xdp::load(geometry)?;
+        let memory = Memory::new(geometry, xdp.fib_slices())?;
+        let umem = match spare.take_if(|umem| umem.frames() == config.frames) {
+            Some(umem) => umem,
+            None => Umem::new(UmemConfig { frames: config.frames })?,
+        };
+        *spare = Some(umem);
+
+        let quiescence = Quiescence::new(cpus.len());
+        let writer = Writer::new(memory, quiescence.clone());
+        let crew = Crew::start(&cpus, &umem, writer.reader(), &quiescence, requests, seed)?;
+        let mut router = Self {
+            config,
+            tables: Tables::new(writer),
+            ports,
+            crew,
+            umem,
+            xdp,
+            locals: BTreeSet::new(),
+            published: Ports::new(),
+            retry_at: now,
+        };
+        let _ = router.follow_host(now, host);
+        if router.config.mode == Mode::ZeroCopy
+            && let Some((_, port)) = router.ports.iter().find(|(_, port)| port.device.is_some() && port.service.is_none())
+        {
+            let problem = port.problem.clone().unwrap_or_default();
+            return Err(StartError::Interface { name: port.config.name.clone(), problem });
+        }
+        tracing::info!(
+            workers = router.crew.len(),
+            cpus = ?cpus,
+            frames = router.umem.frames(),
+            interfaces = router.config.interfaces.len(),
+            "forwarding is set up"
+        );
+        Ok(router)
+    }
+
+    /// Takes over what differs, and says which settings that differ take a restart.
+    pub(crate) fn configure(
+        &mut self,
+        now: Instant,
+        config: DataplaneConfig,
+        host: &Host,
+    ) -> Result<(Vec<String>, Neighborhood), StartError> {
+        ports::check_number(&config.interfaces)?;
+        let restart = fixed_differences(&self.config, &config);
+        let removed = self.ports.not_in(&config.interfaces);
+        for id in removed {
+            self.withdraw(id);
+            self.tables.port_removed(now, id);
+            tracing::info!(interface = self.ports.name(id), "interface is no longer configured");
+            self.ports.remove(id);
+        }
+        let before: Vec<_> = self.config.interfaces.clone();
+        let diff = self.ports.configure(&config.interfaces)?;
+        for id in diff.changed {
+            let name = self.ports.name(id);
+            let queues_before = before.iter().find(|interface| interface.name == name).map(|interface| &interface.queues);
+            let Some(port) = self.ports.get(id) else { continue };
+            if queues_before != Some(&port.config.queues) {
+                self.withdraw(id);
+            }
+            self.apply_on_failure(id);
+        }
+        self.config = DataplaneConfig {
+            interfaces: config.interfaces,
+            workers: self.config.workers.clone(),
+            mode: self.config.mode,
+            frames: self.config.frames,
+            express: self.config.express,
+            busy_poll: self.config.busy_poll,
+        };
+        Ok((restart, self.follow_host(now, host)))
+    }
+
+    /// Brings ports in line with the devices and addresses of the host, and tells the workers and the XDP program.
+    pub(crate) fn follow_host(&mut self, now: Instant, host: &Host) -> Neighborhood {
+        let mut neighborhood = Neighborhood::Known;
+        for id in self.ports.ids() {
+            let Some(port) = self.ports.get(id) else { continue };
+            let device = host.link(&port.config.name).cloned();
+            let before = port.device.clone();
+            let changed = device != before;
+            if self.ports.set_device(id, device.clone()) {
+                neighborhood = Neighborhood::New;
+                self.withdraw(id);
+                if let Some(before) = &before {
+                    tracing::info!(interface = before.name, ifindex = before.ifindex, "device is gone");
+                    self.tables.port_device_gone(now, id);
+                }
+            }
+            let Some(device) = device else { continue };
+            if changed && let Some(mac) = device.mac {
+                self.tables.port_is(id, fib::Link { mac, mtu: mtu(&device), vlan: Vlan::Untagged });
+            }
+            if (changed || self.retry_at <= now) && self.ports.get(id).is_some_and(|port| port.service.is_none()) {
+                self.take(id, &device);
+            }
+        }
+        if self.retry_at <= now {
+            self.retry_at = now + RETRY;
+        }
+        self.follow_locals(host);
+        self.publish(host);
+        neighborhood
+    }
+
+    /// When a port is to be tried again, if one waits.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        let waits = self.ports.iter().any(|(_, port)| port.device.is_some() && port.service.is_none());
+        waits.then_some(self.retry_at)
+    }
+
+    /// Addresses of a port's device, primary ones first.
+    pub(crate) fn addresses(&self, id: PortId) -> Vec<(Ipv4Addr, u8)> {
+        self.published.get(id).map_or_else(Vec::new, |port| port.addresses.clone())
+    }
+
+    fn follow_locals(&mut self, host: &Host) {
+        let locals = host.locals();
+        for address in locals.difference(&self.locals) {
+            if let Err(error) = self.xdp.local_insert(*address) {
+                tracing::error!(%address, %error, "packets for a local address do not reach the kernel");
+            }
+        }
+        for address in self.locals.difference(&locals) {
+            if let Err(error) = self.xdp.local_remove(*address) {
+                tracing::error!(%address, %error, "packets for an address that is no longer ours reach the kernel");
+            }
+        }
+        self.locals = locals;
+    }
+
+    /// Gives workers the ports as they are, if they differ from what workers have.
+    fn publish(&mut self, host: &Host) {
+        let mut ports = Ports::new();
+        let mut senders = vec![None; PortId::MAX];
+        for (id, port) in self.ports.iter() {
+            let Some((device, mac)) = port.device.as_ref().and_then(|device| Some((device, device.mac?))) else { continue };
+            let mut state = engine::Port::new(mac, mtu(device));
+            state.up = device.admin_up && device.carrier && port.service.is_some();
+            state.addresses = host.addresses(device.ifindex);
+            state.partial_checksums =
+                ports::has_partial_checksums(device.kind.as_deref(), sysfs::driver(device).as_deref());
+            // A port's number is below the limit, by the table's making.
+            let _ = ports.insert(id, state);
+            senders[id.index()] = port.service.as_ref().and_then(|service| service.queues.first()).map(|queue| queue.worker);
+        }
+        if ports != self.published {
+            self.published = ports.clone();
+            self.crew.publish(Snapshot { ports, senders });
+        }
+    }
+
+    /// Takes a port into service: sockets on its queues, then the program that fills them.
+    fn take(&mut self, id: PortId, device: &Link) {
+        let Some(port) = self.ports.get(id) else { return };
+        let config = port.config.clone();
+        match self.open(id, &config, device) {
+            Ok(service) => {
+                let modes: Vec<&str> = service.queues.iter().map(|queue| queue.mode.name()).collect();
+                tracing::info!(
+                    interface = config.name,
+                    ifindex = device.ifindex,
+                    port = id.0,
+                    xdp = service.attachment.mode_name(),
+                    ?modes,
+                    "interface is in service"
+                );
+                if let Some(port) = self.ports.get_mut(id) {
+                    port.service = Some(service);
+                    port.problem = None;
+                }
+                self.apply_on_failure(id);
+            }
+            Err(problem) => {
+                for socket in self.crew.release(id) {
+                    drop(socket);
+                }
+                let Some(port) = self.ports.get_mut(id) else { return };
+                if port.problem.as_ref() != Some(&problem) {
+                    tracing::error!(interface = config.name, problem, "interface is not in service");
+                    port.problem = Some(problem);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, id: PortId, config: &InterfaceConfig, device: &Link) -> Result<Service, String> {
+        if !device.ethernet || device.mac.is_none_or(|mac| mac == Mac::ZERO) {
+            return Err("it is not an Ethernet device; only Ethernet can be routed here".into());
+        }
+        let mut queues = Vec::new();
+        let mut sockets = Vec::new();
+        for queue in queue_numbers(&config.queues, device) {
+            match Socket::open(&self.umem, self.socket_config(device.ifindex, queue)) {
+                Ok(socket) => sockets.push(socket),
+                // rtnetlink tells how many queues a device could have, not how many it uses.
+                Err(error) if error.failure == OpenFailure::NoQueue && 0 < queue && config.queues == Queues::All => break,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        let mut attachment = self
+            .xdp
+            .attach(id, device.ifindex, self.config.mode == Mode::Generic, config.on_failure == OnFailure::Kernel)
+            .map_err(|error| error.to_string())?;
+        for socket in sockets {
+            let queue = socket.config().queue;
+            attachment.set_socket(queue, socket.as_fd()).map_err(|error| error.to_string())?;
+            let worker = self.crew.worker_of(queue);
+            queues.push(Queue { queue, worker, mode: socket.mode() });
+            self.crew.serve(worker, id, socket);
+        }
+        Ok(Service { queues, attachment, forwarding_found: sysfs::forwarding(&config.name).ok() })
+    }
+
+    fn socket_config(&self, ifindex: u32, queue: u32) -> SocketConfig {
+        SocketConfig {
+            bind: match self.config.mode {
+                Mode::Auto => Bind::Auto,
+                Mode::ZeroCopy => Bind::ZeroCopy,
+                Mode::Copy | Mode::Generic => Bind::Copy,
+            },
+            busy_poll: self.config.busy_poll.then(BusyPoll::default),
+            ..SocketConfig::new(ifindex, queue)
+        }
+    }
+
+    /// Takes a port out of service: the program first, then the sockets, whose frames come back as they close.
+    fn withdraw(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(id) else { return };
+        let Some(service) = port.service.take() else { return };
+        let name = port.config.name.clone();
+        drop(service.attachment);
+        drop(self.crew.release(id));
+        tracing::info!(interface = name, "interface is out of service");
+        if let Some(found) = service.forwarding_found {
+            // Fails when the device is gone, and its switch with it.
+            let _ = sysfs::set_forwarding(&name, found);
+        }
+    }
+
+    /// Has the kernel's own forwarding agree with what is to happen when this process is not there.
+    fn apply_on_failure(&mut self, id: PortId) {
+        let Some(port) = self.ports.get(id) else { return };
+        let Some(service) = &port.service else { return };
+        let open = port.config.on_failure == OnFailure::Kernel;
+        if let Err(error) = service.attachment.set_fail_open(open) {
+            tracing::error!(interface = port.config.name, %error, "on-failure is not in force in the XDP program");
+        }
+        if let Err(error) = sysfs::set_forwarding(&port.config.name, open) {
+            tracing::error!(interface = port.config.name, %error, "on-failure is not in force in the kernel");
+        }
+    }
+
+    /// Detaches the programs, ends the workers and closes the sockets. The forwarding switches stay as on-failure has
+    /// them: this process is not there from here on.
+    pub(crate) fn shut_down(&mut self) {
+        for id in self.ports.ids() {
+            if let Some(port) = self.ports.get_mut(id)
+                && let Some(service) = port.service.take()
+            {
+                drop(service.attachment);
+            }
+        }
+        self.crew.stop();
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+fn mtu(device: &Link) -> u16 {
+    u16::try_from(device.mtu).unwrap_or(u16::MAX)
+}
+
+fn queue_numbers(queues: &Queues, device: &Link) -> Vec<u32> {
+    match queues {
+        Queues::All => (0..sysfs::rx_queues(device).unwrap_or(device.rx_queues).max(1)).collect(),
+        Queues::Only(list) => list.clone(),
+    }
+}
+
+/// Settings that are fixed when forwarding is set up, and differ.
+fn fixed_differences(in_force: &DataplaneConfig, wanted: &DataplaneConfig) -> Vec<String> {
+    [
+        ("workers", in_force.workers != wanted.workers),
+        ("mode", in_force.mode != wanted.mode),
+        ("express", in_force.express != wanted.express),
+        ("busy-poll", in_force.busy_poll != wanted.busy_poll),
+        ("frames", in_force.frames != wanted.frames),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then(|| name.to_owned()))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_link::Express;
+
+    #[test]
+    fn settings_that_take_a_restart_are_named() {
+        let config = DataplaneConfig {
+            workers: vec![],
+            mode: Mode::Auto,
+            express: Express::Auto,
+            busy_poll: false,
+            frames: 4096,
+            interfaces: vec![],
+        };
+        assert!(fixed_differences(&config, &config).is_empty());
+        let other = DataplaneConfig { workers: vec![1], frames: 8192, ..config.clone() };
+        assert_eq!(fixed_differences(&config, &other), ["workers", "frames"]);
+        let other =
+            DataplaneConfig { mode: Mode::Copy, express: Express::Off, busy_poll: true, ..config.clone() };
+        assert_eq!(fixed_differences(&config, &other), ["mode", "express", "busy-poll"]);
+    }
+}

@@ -1,0 +1,42 @@
+//! What only /sys and /proc/sys know of a device: its driver, its receive queues, its forwarding switch.
+//!
+//! /sys shows the network namespace in which it was mounted (`ip netns exec` mounts it anew, `nsenter` does not), so
+//! what it says is believed only where the device's number agrees with rtnetlink's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::netlink::Link;
+
+/// The device's directory, if /sys shows our namespace.
+fn directory(link: &Link) -> Option<PathBuf> {
+    let directory = Path::new("/sys/class/net").join(&link.name);
+    let ifindex = std::fs::read_to_string(directory.join("ifindex")).ok()?;
+    (ifindex.trim().parse() == Ok(link.ifindex)).then_some(directory)
+}
+
+/// Name of the driver; none for devices without hardware.
+pub(crate) fn driver(link: &Link) -> Option<String> {
+    let target = std::fs::read_link(directory(link)?.join("device/driver")).ok()?;
+    target.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// Receive queues in use; none where /sys does not say.
+pub(crate) fn rx_queues(link: &Link) -> Option<u32> {
+    let entries = std::fs::read_dir(directory(link)?.join("queues")).ok()?;
+    let queues = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-")).count();
+    u32::try_from(queues).ok().filter(|queues| 0 < *queues)
+}
+
+/// The kernel's own switch for forwarding what arrives on this device. /proc/sys/net shows the caller's namespace.
+fn forwarding_file(name: &str) -> PathBuf {
+    ["/proc/sys/net/ipv4/conf", name, "forwarding"].iter().collect()
+}
+
+pub(crate) fn forwarding(name: &str) -> io::Result<bool> {
+    Ok(std::fs::read_to_string(forwarding_file(name))?.trim() != "0")
+}
+
+pub(crate) fn set_forwarding(name: &str, on: bool) -> io::Result<()> {
+    std::fs::write(forwarding_file(name), if on { "1" } else { "0" })
+}
