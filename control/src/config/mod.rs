@@ -24,6 +24,7 @@ pub use model::{
     Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Router, StaticRoute, StaticTarget, StaticVia,
 };
 pub use problem::{ConfigError, Problem, Severity};
+pub use sections::on_failure_name;
 pub use reference::{Key, SECTIONS, Section, markdown};
 
 use std::path::Path;
@@ -42,6 +43,11 @@ pub struct Loaded {
 /// Reads and checks the file, and the prefix files it names. Prefix files are looked up from the file's directory.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let bytes = std::fs::read(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+    parse_bytes(bytes, path)
+}
+
+/// Checks bytes as if they were the content of the file `path`.
+pub fn parse_bytes(bytes: Vec<u8>, path: &Path) -> Result<Loaded, ConfigError> {
     match String::from_utf8(bytes) {
         Ok(text) => parse(&text, path),
         Err(error) => Err(ConfigError::not_utf8(path, &error)),

@@ -360,6 +360,11 @@ fn kernel(reader: &mut Reader<'_>, table: &Table<'_>) -> Kernel {
     Kernel { mirror: mirror.unwrap_or_default() }
 }
 
+/// As the file has it.
+pub fn on_failure_name(on_failure: api::OnFailure) -> &'static str {
+    name_of(ON_FAILURE, &on_failure)
+}
+
 /// The name a choice has in the file.
 pub(super) fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
     choices.iter().find(|(_, choice)| choice == value).map_or("", |(name, _)| name)

@@ -91,7 +91,9 @@ fn prefixes(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Destinations> 
         reader.reject(field, "cannot be empty");
         return None;
     }
-    let path = reader.source.path.parent().unwrap_or(Path::new("")).join(name);
+    // Absolute, so that the configuration means the same wherever it is written down.
+    let beside = reader.source.path.parent().unwrap_or(Path::new("")).join(name);
+    let path = std::path::absolute(&beside).unwrap_or(beside);
     match prefix_file::read(&path) {
         Ok(prefixes) => {
             if prefixes.is_empty() {

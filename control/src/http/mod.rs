@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The HTTP side: the API on the control socket, the same for reading over `[http] listen`, `/metrics` on both.
+//!
+//! ```text
+//!   control.sock (0660) ──▶ api::local    read and write
+//!   [http] listen ────────▶ api::remote   read only: TCP has no access control
+//!                              ├─ view     JSON, from the runtime's status and the dataplane's reports
+//!                              ├─ stream   long tables, page by page
+//!                              ├─ commit   apply, confirm, roll back
+//!                              └─ metrics
+//! ```
+
+mod advice;
+mod api;
+pub mod commit;
+mod error;
+mod listen;
+mod stream;
+pub mod view;
+
+pub use commit::{Commits, unconfirmed};
+pub use listen::{BindError, CONTROL_SOCKET, Server};
+
+#[cfg(test)]
+mod tests;

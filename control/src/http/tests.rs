@@ -1,0 +1,1 @@
+//! The API through real sockets, with a runtime that a test plays.

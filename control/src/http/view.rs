@@ -1,0 +1,236 @@
+//! What the API answers: the JSON that `millrace show … --json` prints and other programs read.
+//!
+//! Made from the dataplane's reports and the runtime's status; names and units are part of the outside interface.
+
+use std::net::Ipv4Addr;
+
+use millrace_api::report;
+use millrace_net::Mac;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::{Change, Problem};
+use crate::runtime::handle;
+
+/// `GET /api/v1/version`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Version {
+    pub version: String,
+    /// `router.name` of the configuration.
+    pub name: Option<String>,
+    /// Version of the protocol between control and dataplane.
+    pub api: u32,
+    pub control_pid: u32,
+    pub uptime_seconds: u64,
+    pub dataplane: Dataplane,
+    pub kernel: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Dataplane {
+    pub connected: bool,
+    pub build: Option<String>,
+    pub pid: Option<u32>,
+    pub problem: Option<String>,
+}
+
+/// `GET /api/v1/status`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub uptime_seconds: u64,
+    /// The file that is read at start and on SIGHUP.
+    pub config_file: String,
+    pub http: Listener,
+    pub confirm: Option<Confirm>,
+    #[serde(flatten)]
+    pub runtime: handle::Status,
+}
+
+/// The TCP listener.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Listener {
+    /// Where it listens; none where no listener is configured or it could not be opened.
+    pub address: Option<String>,
+    /// Why the configured listener could not be opened.
+    pub problem: Option<String>,
+}
+
+/// A configuration that is taken back unless it is confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Confirm {
+    pub seconds_left: u64,
+}
+
+/// One element of `GET /api/v1/interfaces`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    pub name: String,
+    /// None: there is no such device at present.
+    pub ifindex: Option<u32>,
+    /// Administratively up and with carrier.
+    pub up: bool,
+    /// Why it is not in service or lacks an address, with what to do; none when all is well.
+    pub problem: Option<String>,
+    pub mac: Option<Mac>,
+    pub mtu: Option<u32>,
+    /// As `192.0.2.2/30`.
+    pub addresses: Vec<String>,
+    /// `native`, `generic`, or `absent` while no program is attached.
+    pub xdp: String,
+    pub on_failure: String,
+    pub queues: Vec<report::QueueReport>,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub xdp_outcomes: Counts,
+}
+
+/// `GET /api/v1/counters`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Counters {
+    pub drops: Counts,
+    pub verdicts: Counts,
+    pub icmp_sent: Counts,
+    pub xdp: Counts,
+    pub frames: report::FrameCensus,
+}
+
+/// One element of `GET /api/v1/drops`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Drop {
+    pub reason: String,
+    pub packets: u64,
+    /// What it means.
+    pub help: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+/// `GET /api/v1/fib`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Fib {
+    #[serde(flatten)]
+    pub dataplane: report::Fib,
+    pub control: handle::FibStatus,
+}
+
+/// One element of `GET /api/v1/nexthops`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Nexthop {
+    #[serde(flatten)]
+    pub group: handle::GroupView,
+    /// The same group as the dataplane has it; none if it has not, or is away.
+    pub dataplane: Option<report::Nexthop>,
+}
+
+/// `GET /api/v1/config`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Config {
+    /// The file that is read at start and on SIGHUP.
+    pub file: String,
+    /// The configuration in force, defaults written out.
+    pub toml: String,
+    pub confirm: Option<Confirm>,
+}
+
+/// The answer to `POST /api/v1/apply`, `rollback` and `diff`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Applied {
+    pub changes: Vec<Change>,
+    pub warnings: Vec<Problem>,
+    /// What the runtime made of it; none where nothing was to be applied.
+    pub result: Option<handle::ApplyReport>,
+    pub confirm: Option<Confirm>,
+    /// The file that is read at start and on SIGHUP.
+    pub config_file: String,
+}
+
+/// Any answer that is not a success.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub error: String,
+    /// What is wrong with a configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+/// Named numbers, in their own order; a JSON object.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counts(pub Vec<(String, u64)>);
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, count)| (name, count)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Counts;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of numbers")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Counts, A::Error> {
+                let mut counts = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    counts.push(entry);
+                }
+                Ok(Counts(counts))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+impl Interface {
+    /// What is known of a configured interface: by the kernel to this process, and by the dataplane.
+    pub(super) fn new(
+        configured: &crate::config::Interface,
+        status: Option<&handle::InterfaceStatus>,
+        report: Result<&report::Interface, &str>,
+    ) -> Self {
+        let own_problem = status.and_then(|status| status.problem.clone());
+        let addresses = report.map_or_else(|_| status.map(|s| s.addresses.as_slice()), |r| Some(&r.addresses));
+        let seen = report.ok();
+        Self {
+            name: configured.name.clone(),
+            ifindex: seen.map(|r| r.ifindex).filter(|&index| index != 0).or(status.and_then(|s| s.ifindex)),
+            up: seen.map_or(status.is_some_and(|s| s.up), |r| r.up),
+            problem: match report {
+                Ok(report) => report.problem.clone().or(own_problem),
+                Err(reason) => own_problem.or(Some(reason.to_owned())),
+            },
+            mac: seen.map(|r| r.mac).filter(|mac| *mac != Mac::ZERO),
+            mtu: seen.map(|r| r.mtu).filter(|&mtu| mtu != 0),
+            addresses: addresses.unwrap_or_default().iter().map(text).collect(),
+            xdp: seen.map_or("absent", |r| &r.xdp).to_owned(),
+            on_failure: crate::config::on_failure_name(configured.on_failure).to_owned(),
+            queues: seen.map_or_else(Vec::new, |r| r.queues.clone()),
+            rx_packets: seen.map_or(0, |r| r.rx_packets),
+            rx_bytes: seen.map_or(0, |r| r.rx_bytes),
+            tx_packets: seen.map_or(0, |r| r.tx_packets),
+            tx_bytes: seen.map_or(0, |r| r.tx_bytes),
+            xdp_outcomes: Counts(seen.map_or_else(Vec::new, |r| r.xdp_outcomes.clone())),
+        }
+    }
+}
+
+fn text(address: &(Ipv4Addr, u8)) -> String {
+    format!("{}/{}", address.0, address.1)
+}
+
+impl From<report::Counters> for Counters {
+    fn from(counters: report::Counters) -> Self {
+        Self {
+            drops: Counts(counters.drops),
+            verdicts: Counts(counters.verdicts),
+            icmp_sent: Counts(counters.icmp_sent),
+            xdp: Counts(counters.xdp),
+            frames: counters.frames,
+        }
+    }
+}
