@@ -89,9 +89,8 @@ fn every_flipped_header_bit_is_found() {
 /// A checksum received as minus zero is right, and the forwarded one is canonical (RFC 1624 §3).
 #[test]
 fn minus_zero_checksum_is_valid() {
-    let mut datagram = Datagram::default();
     // The identification that makes the checksum zero.
-    datagram.ident = 0;
+    let mut datagram = Datagram { ident: 0, ..Datagram::default() };
     let bytes = datagram.bytes();
     datagram.ident = u16::from_be_bytes([bytes[10], bytes[11]]);
     let zero = datagram.on(LAN);

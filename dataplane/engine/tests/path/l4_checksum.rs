@@ -52,7 +52,9 @@ fn sent(datagram: &Datagram) -> (u16, u16) {
         TransportSlice::Udp(udp) => {
             (udp.checksum(), udp.to_header().calc_checksum_ipv4_raw(src, dst, udp.payload()).unwrap())
         }
-        other => panic!("{other:?}"),
+        other @ (TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -65,6 +65,13 @@ impl Buffer {
         bytes[headroom..headroom + content.len()].copy_from_slice(content);
         Self { bytes, start: headroom, len: content.len() }
     }
+
+    /// As if `content` had been received into it.
+    pub(crate) fn refill(&mut self, content: &[u8]) {
+        self.start = HEADROOM;
+        self.len = content.len();
+        self.data_mut().copy_from_slice(content);
+    }
 }
 
 impl Frame for Buffer {
@@ -122,8 +129,7 @@ impl Pool for Bench {
     fn take(&mut self) -> Option<Buffer> {
         let mut frame = self.free.pop()?;
         frame.bytes.fill(0xa5);
-        frame.start = HEADROOM.min(frame.bytes.len());
-        frame.len = 0;
+        frame.refill(&[]);
         Some(frame)
     }
 
