@@ -9,7 +9,7 @@ use std::time::Duration;
 use millrace_engine::{self as engine, Ports};
 use millrace_fib::{self as fib, Geometry, Memory, Quiescence, Vlan, Writer};
 use millrace_net::{Instant, Mac, PortId};
-use millrace_xsk::{Bind, BoundMode, BusyPoll, OpenFailure, Socket, SocketConfig, Umem, UmemConfig};
+use millrace_xsk::{Bind, BoundMode, BusyPoll, OpenFailure, RingSizes, Socket, SocketConfig, Umem, UmemConfig};
 
 use crate::control_link::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues};
 use crate::crew::{self, Crew, CrewError};
@@ -23,6 +23,10 @@ use crate::xdp::{self, Attachment, Xdp};
 
 /// A port that could not be taken into service is tried again after this time, and whenever its device changes.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Entries of a socket's rings.
+const MIN_RING: u32 = 64;
+const MAX_RING: u32 = 2048;
 
 /// Why a configuration is not in force.
 #[derive(Debug, thiserror::Error)]
@@ -322,9 +326,19 @@ impl Router {
                 Mode::ZeroCopy => Bind::ZeroCopy,
                 Mode::Copy | Mode::Generic => Bind::Copy,
             },
+            rings: ring_sizes(self.config.frames, self.expected_sockets()),
             busy_poll: self.config.busy_poll.then(BusyPoll::default),
             ..SocketConfig::new(ifindex, queue)
         }
+    }
+
+    /// Sockets when every configured interface is in service; a device that is not there counts as one queue.
+    fn expected_sockets(&self) -> usize {
+        let of_port = |config: &InterfaceConfig, device: Option<&Link>| match device {
+            Some(device) => queue_numbers(&config.queues, device).len(),
+            None => 1,
+        };
+        self.ports.iter().map(|(_, port)| of_port(&port.config, port.device.as_ref())).sum()
     }
 
     /// Takes a port out of service: the program first, then the sockets, whose frames come back as they close.
@@ -385,6 +399,16 @@ fn queue_numbers(queues: &Queues, device: &Link) -> Vec<u32> {
     }
 }
 
+/// Rings such that the fill rings of all sockets take half of the frames at most: the rest is for what is being sent,
+/// held, or made here.
+fn ring_sizes(frames: u32, sockets: usize) -> RingSizes {
+    let share = frames / 2 / u32::try_from(sockets.max(1)).unwrap_or(u32::MAX);
+    let fill = share.clamp(MIN_RING, MAX_RING);
+    // The largest power of two that is no larger.
+    let fill = 1 << fill.ilog2();
+    RingSizes { rx: fill, fill, tx: MAX_RING, completion: MAX_RING }
+}
+
 /// Settings that are fixed when forwarding is set up, and differ.
 fn fixed_differences(in_force: &DataplaneConfig, wanted: &DataplaneConfig) -> Vec<String> {
     [
@@ -403,6 +427,16 @@ fn fixed_differences(in_force: &DataplaneConfig, wanted: &DataplaneConfig) -> Ve
 mod tests {
     use super::*;
     use crate::control_link::Express;
+
+    #[test]
+    fn fill_rings_leave_half_of_the_frames() {
+        for (frames, sockets, fill) in
+            [(16384, 2, 2048), (4096, 2, 1024), (4096, 3, 512), (4096, 0, 2048), (128, 2, 64), (1, 500, 64)]
+        {
+            let rings = ring_sizes(frames, sockets);
+            assert_eq!((rings.fill, rings.rx), (fill, fill), "{frames} frames, {sockets} sockets");
+        }
+    }
 
     #[test]
     fn settings_that_take_a_restart_are_named() {

@@ -159,10 +159,14 @@ impl Worker {
     pub(crate) fn run(mut self) {
         self.quiescent.online();
         let mut before = clock::now();
+        let mut round = Round::Idle;
         let mut idle_since = None;
         loop {
             let now = clock::now();
-            let mut round = Round::Idle;
+            // What has passed since belongs to the round before, its sleep included.
+            self.page.add_time(round == Round::Worked, now - before);
+            before = now;
+            round = Round::Idle;
             if self.has_news() {
                 round = Round::Worked;
                 if self.take_news(now) == Next::Stop {
@@ -179,13 +183,9 @@ impl Worker {
                 round = Round::Waiting;
             }
             self.quiescent.quiescent();
-            self.page.add_time(round == Round::Worked, now - before);
-            before = now;
             if round == Round::Worked {
                 idle_since = None;
-                continue;
-            }
-            if now - *idle_since.get_or_insert(now) < LOOK {
+            } else if now - *idle_since.get_or_insert(now) < LOOK {
                 std::thread::yield_now();
             } else {
                 self.sleep(now, round);
