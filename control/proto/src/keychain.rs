@@ -13,6 +13,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 
 use crate::{Algorithm, UnixTime};
 
@@ -87,6 +88,11 @@ impl Secret {
             *to = *from;
         }
         padded
+    }
+
+    /// Whether `received` is this secret, padded or cut to `N` octets; takes the same time whatever octet differs.
+    pub fn matches<const N: usize>(&self, received: &[u8; N]) -> bool {
+        self.padded::<N>().ct_eq(received).into()
     }
 }
 
@@ -258,6 +264,8 @@ mod tests {
         ] {
             assert_eq!(KeyChain::new("c", keys, false).map(drop), expected);
         }
+        assert!(Secret::new(*b"abc").matches(b"abc\0") && Secret::new(*b"abc").matches(b"ab"));
+        assert!(!Secret::new(*b"abc").matches(b"abd\0"));
         assert!(!format!("{:?}", plain(1)).contains("107"), "a secret shows in Debug");
     }
 }

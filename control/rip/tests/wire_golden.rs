@@ -14,14 +14,16 @@ fn captures() -> Vec<Captured> {
     let text = include_str!("golden/frr-bird.txt");
     let parse = |line: &'static str| {
         let mut words = line.split(' ');
-        let mut word = || words.next().unwrap();
+        let mut word = || words.next().expect("a capture line has seven words");
         let (scenario, source) = (word(), word());
         assert_eq!(word(), "520");
         let destination = word();
         assert_eq!((word(), word()), ("520", "1"), "{line}");
         let hex = word();
-        let payload =
-            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let payload = (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal"))
+            .collect();
         Captured { scenario, source, destination, payload }
     };
     text.lines().filter(|line| !line.starts_with('#')).map(parse).collect()
