@@ -1,1 +1,7 @@
-//! Benchmarks: the generator, the side-by-side runner and criterion benches. Results in results/.
+//! What the benchmarks share: the full Internet table and traces of addresses over it.
+//!
+//! The runners are in `benches/`, the figures they wrote in `results/`.
+#![forbid(unsafe_code)]
+
+pub mod table;
+pub mod trace;
