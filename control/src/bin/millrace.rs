@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The `millrace` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    millrace_control::cli::main(std::env::args_os())
+}

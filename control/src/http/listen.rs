@@ -1,6 +1,5 @@
 //! Sockets: who may connect, how many at once, and for how long.
 
-use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::api::{self, App};
 use super::commit::Commits;
+use super::lock::RunDirLock;
 use super::view;
 use crate::runtime::Handle;
 
@@ -45,7 +45,7 @@ pub struct Server {
     listener: UnixListener,
     socket: PathBuf,
     /// Held as long as the socket is ours.
-    _lock: File,
+    _lock: RunDirLock,
 }
 
 impl Server {
@@ -56,13 +56,8 @@ impl Server {
             let path = path.to_owned();
             move |error| BindError::Io { path, error }
         };
-        let lock_path = run_dir.join(LOCK);
-        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BindError::Taken(run_dir.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(at(&lock_path)(error)),
-        }
+        let lock = RunDirLock::take(run_dir, LOCK).map_err(at(&run_dir.join(LOCK)))?;
+        let Some(lock) = lock else { return Err(BindError::Taken(run_dir.to_owned())) };
         // Under another name until its mode is right, so that nobody ever meets it open to all.
         let (socket, unready) = (run_dir.join(CONTROL_SOCKET), run_dir.join(".control.sock.new"));
         if let Err(error) = std::fs::remove_file(&unready)

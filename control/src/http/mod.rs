@@ -14,11 +14,13 @@ mod api;
 pub mod commit;
 mod error;
 mod listen;
+mod lock;
 mod stream;
 pub mod view;
 
 pub use commit::{Commits, unconfirmed};
 pub use listen::{BindError, CONTROL_SOCKET, Server};
+pub use lock::RunDirLock;
 
 #[cfg(test)]
 mod tests;
