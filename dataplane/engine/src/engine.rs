@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -11,19 +12,18 @@ use millrace_net::{Instant, PortId};
 use crate::counters::{CounterPage, Received};
 use crate::frame::{Frame, Shell};
 use crate::limiter::{Limiter, Rate};
-use crate::outcome::{DropReason, Event, IcmpMessage, Verdict, VerdictKind};
+use crate::outcome::{DropReason, Event, Verdict, VerdictKind};
 use crate::packet::Packet;
-use crate::ports::Ports;
+use crate::ports::{Ports, Urpf};
 use crate::stage::eth_input::eth_input;
-use crate::stage::eth_output::eth_output;
 use crate::stage::fib_lookup::{self, FlowHash, Hop, fib_lookup};
-use crate::stage::hold::{Held, Hold, Refused};
-use crate::stage::icmp_error;
-use crate::stage::ip_forward::{self, Forward, ip_forward};
-use crate::stage::ip_fragment::{self, ip_fragment};
-use crate::stage::ip_input::ip_input;
-use crate::stage::ip_options::ip_options;
-use crate::stage::l4_checksum;
+use crate::stage::hold::{Held, Hold};
+use crate::stage::ip_fragment;
+use crate::stage::ip_input::{Fault, ip_input};
+use crate::stage::urpf::urpf;
+
+mod answer;
+mod forward;
 
 /// Frames in a burst, at most.
 pub const BURST: usize = 64;
@@ -34,14 +34,18 @@ pub const BURST: usize = 64;
 pub struct EngineConfig {
     /// For hashes and identifications. Workers of one router share it, so that a flow takes one path.
     pub seed: u64,
-    /// Source of ICMP errors where the interface has no address of its own (RFC 1812 §4.3.2.4).
+    /// Address for what the router says where the interface has none of its own (RFC 1812 §4.2.2.2, §4.3.2.4).
     pub router_id: Option<Ipv4Addr>,
     pub icmp_source: IcmpSource,
     /// ICMP errors of each type and code.
     pub icmp_per_message: Rate,
     /// ICMP errors to each receiver.
     pub icmp_per_destination: Rate,
+    /// TTL of what the router originates; not zero (RFC 1812 §4.2.2.9).
+    pub ttl: u8,
     pub flow_hash: FlowHash,
+    /// Whether source-routed packets are forwarded. RFC 7126 §4.3-4.4 says no, against RFC 1812 §5.3.13.4.
+    pub source_routes: bool,
 }
 
 /// Which interface's address an ICMP error comes from.
@@ -63,7 +67,9 @@ impl EngineConfig {
             icmp_source: IcmpSource::Outgoing,
             icmp_per_message: Rate { per_second: 1000, burst: 250 },
             icmp_per_destination: Rate { per_second: 50, burst: 50 },
+            ttl: 64,
             flow_hash: FlowHash::Ports,
+            source_routes: false,
         }
     }
 }
@@ -75,12 +81,14 @@ pub struct Engine<'m, F> {
     config: EngineConfig,
     hold: Hold<F>,
     limiter: Limiter,
-    /// Identification of the next packet the router originates.
+    /// Identification of the last packet the router originated.
     ident: u16,
+    /// For IP timestamps: when the time of day was told last, and how long after midnight UT that was.
+    time_of_day: Option<(Instant, Duration)>,
     /// Frames of the packet being fragmented.
     fragments: Vec<F>,
-    /// Packets of the burst, and for each its destination and then its group: columns, for the bulk look-up.
-    burst: ArrayVec<Result<Packet, DropReason>, BURST>,
+    /// The burst in columns: what was parsed, where to, by which group, and what that means.
+    burst: ArrayVec<Result<Packet, Fault>, BURST>,
     destinations: ArrayVec<u32, BURST>,
     groups: [GroupId; BURST],
     hops: ArrayVec<Hop, BURST>,
@@ -91,14 +99,6 @@ struct Cx<'a, S> {
     now: Instant,
     ports: &'a Ports,
     shell: &'a mut S,
-}
-
-/// What is to be done with a packet.
-enum Step {
-    Send(To),
-    Fragment(To),
-    Hold(PortId, Ipv4Addr),
-    Local,
 }
 
 /// An adjacency as it was read.
@@ -115,6 +115,15 @@ enum NextHop {
     Unknown(PortId, Ipv4Addr),
 }
 
+impl NextHop {
+    const fn place(&self) -> (PortId, Ipv4Addr) {
+        match self {
+            Self::Known(to) => (to.adjacency.port, to.adjacency.next_hop),
+            Self::Unknown(port, address) => (*port, *address),
+        }
+    }
+}
+
 impl<'m, F: Frame> Engine<'m, F> {
     pub fn new(fib: Reader<'m>, counters: Arc<CounterPage>, config: EngineConfig) -> Self {
         let [.., high, low] = fib_lookup::mix(config.seed, 0).to_be_bytes();
@@ -125,6 +134,7 @@ impl<'m, F: Frame> Engine<'m, F> {
             hold: Hold::new(),
             limiter: Limiter::new(config.icmp_per_message, config.icmp_per_destination, config.seed),
             ident: u16::from_be_bytes([high, low]),
+            time_of_day: None,
             fragments: Vec::with_capacity(ip_fragment::MAX_FRAGMENTS),
             burst: ArrayVec::new(),
             destinations: ArrayVec::new(),
@@ -141,14 +151,18 @@ impl<'m, F: Frame> Engine<'m, F> {
         rx: &mut ArrayVec<(PortId, F), BURST>,
         shell: &mut S,
     ) {
-        self.parse(ports, rx);
+        let urpf = self.parse(ports, rx);
         self.look_up(rx);
+        if urpf {
+            self.check_sources(ports);
+        }
         let mut cx = Cx { now, ports, shell };
         let mut sent = 0;
         for (at, (_, frame)) in rx.drain(..).enumerate() {
-            let verdict = match (self.burst[at], self.hops[at]) {
-                (Ok(packet), hop) => self.settle(&mut cx, frame, packet, hop),
-                (Err(reason), _) => self.discard(&mut cx, frame, reason),
+            let verdict = match self.burst[at] {
+                Ok(packet) => self.settle(&mut cx, frame, packet, self.hops[at]),
+                Err(Fault::Silent(reason)) => self.discard(&mut cx, frame, reason),
+                Err(Fault::Answerable(reason, packet)) => self.refuse(&mut cx, frame, &packet, reason),
             };
             match verdict {
                 Verdict::Tx(_) => sent += 1,
@@ -158,6 +172,12 @@ impl<'m, F: Frame> Engine<'m, F> {
             }
         }
         self.counters.add_verdict(VerdictKind::Tx, sent);
+    }
+
+    /// Tells the time of day, for IP timestamps: `since_midnight` UT have passed at `now`. Until it is told, and
+    /// after a day without being told, timestamps are marked as non-standard (RFC 791 §3.1).
+    pub fn set_time_of_day(&mut self, now: Instant, since_midnight: Duration) {
+        self.time_of_day = Some((now, since_midnight));
     }
 
     /// When [`Engine::handle_timeout`] has something to do, at the earliest.
@@ -199,24 +219,29 @@ impl<'m, F: Frame> Engine<'m, F> {
         self.hold.frames()
     }
 
-    /// Pass 1: headers are read and routes asked for.
+    /// Pass 1: headers are read and routes asked for. Whether any source is to be checked.
     #[inline]
-    fn parse(&mut self, ports: &Ports, rx: &[(PortId, F)]) {
+    fn parse(&mut self, ports: &Ports, rx: &[(PortId, F)]) -> bool {
         self.burst.clear();
         self.destinations.clear();
         let mut received = Received::new(&self.counters);
+        let mut check_sources = false;
         for (in_port, frame) in rx {
             let data = frame.data();
             received.add(*in_port, data.len());
             let packet = match ports.get(*in_port) {
-                Some(port) => eth_input(data, port).and_then(|l3| ip_input(data, l3, *in_port)),
-                None => Err(DropReason::IngressUnknown),
+                Some(port) => {
+                    check_sources |= port.urpf != Urpf::Off;
+                    eth_input(data, port).map_err(Fault::Silent).and_then(|l3| ip_input(data, l3, *in_port))
+                }
+                None => Err(Fault::Silent(DropReason::IngressUnknown)),
             };
             let dst = packet.as_ref().map_or(0, |packet| packet.dst);
             self.fib.prefetch(dst);
             self.destinations.push(dst);
             self.burst.push(packet);
         }
+        check_sources
     }
 
     /// Pass 2: from destinations to hops, for the whole burst.
@@ -230,177 +255,23 @@ impl<'m, F: Frame> Engine<'m, F> {
                 Ok(packet) => fib_lookup(&self.fib, group, packet, || {
                     fib_lookup::flow_hash(seed, fields, packet, frame.data())
                 }),
-                Err(reason) => Hop::Refused(*reason),
+                Err(Fault::Silent(reason) | Fault::Answerable(reason, _)) => Hop::Refused(*reason),
             });
         }
     }
 
-    /// Pass 3: one packet to its end.
-    #[inline]
-    fn settle<S: Shell<Frame = F>>(
-        &mut self,
-        cx: &mut Cx<'_, S>,
-        mut frame: F,
-        mut packet: Packet,
-        hop: Hop,
-    ) -> Verdict {
-        let sent = match self.decide(cx, &mut packet, hop, &mut frame) {
-            Ok(Step::Send(to)) => self.send(cx, frame, &packet, &to).map(|()| to.adjacency.port),
-            Ok(Step::Fragment(to)) => self.fragment(cx, frame, &packet, &to).map(|()| to.adjacency.port),
-            Ok(Step::Hold(port, next_hop)) => {
-                return match self.hold(cx, port, next_hop, Held { packet, frame, own: false }) {
-                    Ok(()) => Verdict::Hold,
-                    Err(frame) => self.discard(cx, frame, DropReason::HoldFull),
-                };
+    /// Unicast reverse path forwarding, in a burst that has packets from ports with it.
+    fn check_sources(&mut self, ports: &Ports) {
+        for packet in self.burst.iter().flatten() {
+            self.fib.prefetch(packet.src);
+        }
+        for parsed in &mut self.burst {
+            if let Ok(packet) = parsed
+                && let Some(port) = ports.get(packet.in_port)
+                && !urpf(&self.fib, port.urpf, packet)
+            {
+                *parsed = Err(Fault::Silent(DropReason::Urpf));
             }
-            Ok(Step::Local) => return self.deliver(cx, frame, packet.in_port),
-            Err(reason) => return self.refuse(cx, frame, &packet, reason),
-        };
-        match sent {
-            Ok(port) => Verdict::Tx(port),
-            Err((reason, frame)) => self.discard(cx, frame, reason),
-        }
-    }
-
-    #[inline]
-    fn decide<S>(
-        &self,
-        cx: &Cx<'_, S>,
-        packet: &mut Packet,
-        hop: Hop,
-        frame: &mut F,
-    ) -> Result<Step, DropReason> {
-        if hop == Hop::Local {
-            return Ok(Step::Local);
-        }
-        if packet.has_options() {
-            ip_options(packet, frame.data())?;
-        }
-        let next_hop = self.next_hop(cx.ports, hop, packet.dst_addr())?;
-        ip_forward::ttl(packet)?;
-        let to = match next_hop {
-            NextHop::Known(to) => to,
-            NextHop::Unknown(port, next_hop) => return Ok(Step::Hold(port, next_hop)),
-        };
-        let step = match ip_forward(packet, &to.adjacency, cx.ports)? {
-            Forward::Whole => Step::Send(to),
-            Forward::InFragments => Step::Fragment(to),
-            Forward::Hold(port, next_hop) => return Ok(Step::Hold(port, next_hop)),
-        };
-        let partial = cx.ports.get(packet.in_port).is_some_and(|port| port.partial_checksums);
-        if partial && l4_checksum::complete(packet, frame.data_mut()) {
-            self.counters.add_event(Event::ChecksumCompleted, 1);
-        }
-        ip_forward::age(packet, frame.data_mut());
-        Ok(step)
-    }
-
-    #[inline]
-    fn next_hop(&self, ports: &Ports, hop: Hop, dst: Ipv4Addr) -> Result<NextHop, DropReason> {
-        match hop {
-            Hop::Adjacency(id) => Ok(NextHop::Known(To { id, adjacency: self.fib.adjacency(id) })),
-            Hop::Glean(port) => match self.fib.neighbor(port, dst) {
-                Some(id) => Ok(NextHop::Known(To { id, adjacency: self.fib.adjacency(id) })),
-                None => match ports.get(port) {
-                    // RFC 2644: directed broadcasts are not forwarded.
-                    Some(link) if link.is_subnet_broadcast(dst) => Err(DropReason::Broadcast),
-                    Some(link) if link.up => Ok(NextHop::Unknown(port, dst)),
-                    Some(_) | None => Err(DropReason::EgressDown),
-                },
-            },
-            Hop::Refused(reason) => Err(reason),
-            Hop::Local => Err(DropReason::NotForwarded),
-        }
-    }
-
-    #[inline]
-    fn send<S: Shell<Frame = F>>(
-        &self,
-        cx: &mut Cx<'_, S>,
-        mut frame: F,
-        packet: &Packet,
-        to: &To,
-    ) -> Result<(), (DropReason, F)> {
-        match eth_output(&mut frame, usize::from(packet.l3), usize::from(packet.total_len), &to.adjacency) {
-            Ok(()) => self.transmit(cx, frame, to),
-            Err(reason) => Err((reason, frame)),
-        }
-    }
-
-    #[inline]
-    fn transmit<S: Shell<Frame = F>>(
-        &self,
-        cx: &mut Cx<'_, S>,
-        frame: F,
-        to: &To,
-    ) -> Result<(), (DropReason, F)> {
-        let bytes = frame.data().len() as u64;
-        cx.shell.transmit(to.adjacency.port, frame).map_err(|frame| (DropReason::TxFull, frame))?;
-        self.fib.touch(to.id, seconds(cx.now));
-        self.counters.add_tx(to.adjacency.port, bytes);
-        Ok(())
-    }
-
-    fn fragment<S: Shell<Frame = F>>(
-        &mut self,
-        cx: &mut Cx<'_, S>,
-        frame: F,
-        packet: &Packet,
-        to: &To,
-    ) -> Result<(), (DropReason, F)> {
-        let mut fragments = core::mem::take(&mut self.fragments);
-        let sent = ip_fragment(packet, to.adjacency.mtu, frame, cx.shell, &mut fragments)
-            .and_then(|()| self.send_fragments(cx, &mut fragments, to));
-        self.fragments = fragments;
-        sent
-    }
-
-    /// All of them, or the first that could not be sent and none after it: without it they are of no use.
-    fn send_fragments<S: Shell<Frame = F>>(
-        &self,
-        cx: &mut Cx<'_, S>,
-        fragments: &mut Vec<F>,
-        to: &To,
-    ) -> Result<(), (DropReason, F)> {
-        let count = fragments.len() as u64;
-        let mut queue = fragments.drain(..);
-        while let Some(mut fragment) = queue.next() {
-            let len = fragment.data().len();
-            let sent = match eth_output(&mut fragment, 0, len, &to.adjacency) {
-                Ok(()) => self.transmit(cx, fragment, to),
-                Err(reason) => Err((reason, fragment)),
-            };
-            if sent.is_err() {
-                queue.for_each(|rest| cx.shell.put(rest));
-                return sent;
-            }
-        }
-        self.counters.add_event(Event::FragmentsSent, count);
-        self.counters.add_event(Event::Fragmented, 1);
-        Ok(())
-    }
-
-    /// Puts a packet into the hold queue, or gives it back.
-    fn hold<S: Shell<Frame = F>>(
-        &mut self,
-        cx: &mut Cx<'_, S>,
-        port: PortId,
-        next_hop: Ipv4Addr,
-        held: Held<F>,
-    ) -> Result<(), F> {
-        let admission = self.hold.admit(cx.now, (port, next_hop), held);
-        self.counters.set_held(self.hold.frames());
-        if admission.ask {
-            self.counters.add_event(Event::Resolve, 1);
-            cx.shell.resolve(port, next_hop);
-        }
-        match admission.refused {
-            None => Ok(()),
-            Some(Refused::Older(oldest)) => {
-                self.give_up(cx, oldest, DropReason::HoldFull);
-                Ok(())
-            }
-            Some(Refused::New(held)) => Err(held.frame),
         }
     }
 
@@ -420,9 +291,9 @@ impl<'m, F: Frame> Engine<'m, F> {
         let hop = self.hop(&packet, frame.data());
         if own {
             match self.next_hop(cx.ports, hop, packet.dst_addr()) {
-                Ok(next_hop) => self.originate(cx, frame, &packet, next_hop),
+                Ok(next_hop) => self.originate(cx, frame, &packet, &next_hop),
                 Err(_) => self.lose(cx, frame),
-            };
+            }
         } else {
             let verdict = self.settle(cx, frame, packet, hop);
             self.counters.add_verdict(verdict.kind(), 1);
@@ -437,127 +308,12 @@ impl<'m, F: Frame> Engine<'m, F> {
         })
     }
 
-    fn deliver<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>, frame: F, in_port: PortId) -> Verdict {
-        match cx.shell.to_kernel(in_port, frame) {
-            Ok(()) => Verdict::Kernel,
-            Err(frame) => self.discard(cx, frame, DropReason::NotForwarded),
-        }
-    }
-
-    /// A packet that is not forwarded; its sender is told where that is due.
-    fn refuse<S: Shell<Frame = F>>(
-        &mut self,
-        cx: &mut Cx<'_, S>,
-        mut frame: F,
-        packet: &Packet,
-        reason: DropReason,
-    ) -> Verdict {
-        let Some(message) = icmp_error::message(reason) else { return self.discard(cx, frame, reason) };
-        self.counters.add_drop(reason);
-        match self.answer(cx, &mut frame, packet, message) {
-            Ok((reply, next_hop)) => {
-                self.counters.add_icmp_sent(message);
-                self.originate(cx, frame, &reply, next_hop);
-                Verdict::Reply(reason)
-            }
-            Err(silence) => {
-                self.counters.add_event(silence, 1);
-                cx.shell.put(frame);
-                Verdict::Drop(reason)
-            }
-        }
-    }
-
-    /// Makes `frame` the ICMP error about `packet`, or says why there is none.
-    fn answer<S>(
-        &mut self,
-        cx: &Cx<'_, S>,
-        frame: &mut F,
-        packet: &Packet,
-        message: IcmpMessage,
-    ) -> Result<(Packet, NextHop), Event> {
-        if !icmp_error::may_be_answered(packet, frame.data()) {
-            return Err(Event::IcmpForbidden);
-        }
-        let mut reply = packet.answer();
-        let hop = self.hop(&reply, &[]);
-        let next_hop = self.next_hop(cx.ports, hop, reply.dst_addr()).map_err(|refusal| {
-            // RFC 1812 §4.3.2.7: a source that is a broadcast address is no single host.
-            let broadcast = refusal == DropReason::Broadcast;
-            if broadcast { Event::IcmpForbidden } else { Event::IcmpUnroutable }
-        })?;
-        let source = self.source(cx.ports, packet, &next_hop).ok_or(Event::IcmpUnroutable)?;
-        if !self.limiter.allow(cx.now, message, reply.dst) {
-            return Err(Event::IcmpRateLimited);
-        }
-        self.ident = self.ident.wrapping_add(1);
-        reply.src = source.to_bits();
-        reply.total_len =
-            icmp_error::build(frame, packet, message, source, self.ident).ok_or(Event::OwnLost)?;
-        Ok((reply, next_hop))
-    }
-
-    /// RFC 1812 §4.3.2.4.
-    fn source(&self, ports: &Ports, packet: &Packet, next_hop: &NextHop) -> Option<Ipv4Addr> {
-        let outgoing = || {
-            let (port, towards) = next_hop.place();
-            ports.get(port).and_then(|port| port.address_towards(towards))
-        };
-        let incoming = || ports.get(packet.in_port).and_then(|port| port.address_towards(packet.src_addr()));
-        let preferred = match self.config.icmp_source {
-            IcmpSource::Outgoing => outgoing(),
-            IcmpSource::Incoming => incoming().or_else(outgoing),
-        };
-        preferred.or(self.config.router_id)
-    }
-
-    /// Sends a packet of the router's own. It is no arrival, so it gets no verdict.
-    fn originate<S: Shell<Frame = F>>(
-        &mut self,
-        cx: &mut Cx<'_, S>,
-        frame: F,
-        packet: &Packet,
-        next_hop: NextHop,
-    ) {
-        match next_hop {
-            NextHop::Known(to) if to.adjacency.state == AdjacencyState::Complete => {
-                if let Err((_, frame)) = self.send(cx, frame, packet, &to) {
-                    self.lose(cx, frame);
-                }
-            }
-            NextHop::Known(to) if to.adjacency.state == AdjacencyState::Failed => {
-                self.lose(cx, frame);
-            }
-            NextHop::Known(_) | NextHop::Unknown(..) => {
-                let (port, address) = next_hop.place();
-                if let Err(frame) = self.hold(cx, port, address, Held { packet: *packet, frame, own: true }) {
-                    self.lose(cx, frame);
-                }
-            }
-        }
-    }
-
-    /// A packet of the router's own that cannot be sent.
-    fn lose<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>, frame: F) {
-        self.counters.add_event(Event::OwnLost, 1);
-        cx.shell.put(frame);
-    }
-
     /// A frame that ends here, silently.
     #[inline]
-    fn discard<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>, frame: F, reason: DropReason) -> Verdict {
+    fn discard<S: Shell<Frame = F>>(&self, cx: &mut Cx<'_, S>, frame: F, reason: DropReason) -> Verdict {
         self.counters.add_drop(reason);
         cx.shell.put(frame);
         Verdict::Drop(reason)
-    }
-}
-
-impl NextHop {
-    fn place(&self) -> (PortId, Ipv4Addr) {
-        match self {
-            Self::Known(to) => (to.adjacency.port, to.adjacency.next_hop),
-            Self::Unknown(port, address) => (*port, *address),
-        }
     }
 }
 
@@ -568,9 +324,4 @@ impl<F> fmt::Debug for Engine<'_, F> {
             .field("held", &self.hold.frames())
             .finish_non_exhaustive()
     }
-}
-
-/// Seconds as the forwarding table counts them; wraps after 136 years.
-fn seconds(now: Instant) -> u32 {
-    u32::try_from(now.as_secs() & u64::from(u32::MAX)).unwrap_or(0)
 }

@@ -31,5 +31,5 @@ pub use engine::{BURST, Engine, EngineConfig, IcmpSource};
 pub use frame::{Frame, Pool, Shell};
 pub use limiter::Rate;
 pub use outcome::{DropReason, Event, IcmpMessage, Verdict, VerdictKind};
-pub use ports::{Port, Ports};
+pub use ports::{Port, Ports, Urpf};
 pub use stage::fib_lookup::FlowHash;

@@ -21,8 +21,9 @@ pub(crate) struct Packet {
     pub(crate) ttl: u8,
     pub(crate) protocol: Protocol,
     pub(crate) tos: u8,
-    /// What an ICMP error says beyond its code: the next-hop MTU with 3/4, the pointer with 12/0.
-    pub(crate) detail: u16,
+    /// What an ICMP error says beyond its code: the next-hop MTU with 3/4, the pointer with 12/0, the better router
+    /// with 5/1.
+    pub(crate) detail: u32,
 }
 
 impl Packet {

@@ -19,12 +19,38 @@ pub struct Port {
     /// Whether its driver hands over TCP and UDP packets whose checksum is only the pseudo header's sum (veth, tap,
     /// virtio).
     pub partial_checksums: bool,
+    /// Whether the sources of what arrives are checked against the routes.
+    pub urpf: Urpf,
+    /// Whether broadcasts to its subnets are forwarded onto its link (RFC 2644: off by default).
+    pub directed_broadcast: bool,
+    /// Whether hosts on its link are told of better routers there (RFC 1812 §5.2.7.2).
+    pub redirects: bool,
+}
+
+/// Unicast reverse path forwarding (RFC 3704, RFC 1812 §5.3.8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Urpf {
+    #[default]
+    Off,
+    /// There is a route to the source, by whatever interface; the default route counts (RFC 3704 §2.4).
+    Loose,
+    /// A best route to the source leaves by the interface the packet came in by; any of several equal ones (§2.2).
+    Strict,
 }
 
 impl Port {
     /// A port that is up, without addresses, all switches at their defaults.
     pub const fn new(mac: Mac, mtu: u16) -> Self {
-        Self { mac, mtu, up: true, addresses: Vec::new(), partial_checksums: false }
+        Self {
+            mac,
+            mtu,
+            up: true,
+            addresses: Vec::new(),
+            partial_checksums: false,
+            urpf: Urpf::Off,
+            directed_broadcast: false,
+            redirects: false,
+        }
     }
 
     /// Whether `addr` is the broadcast address of one of its subnets: all ones, or the all zeros of old (RFC 1812
@@ -34,6 +60,17 @@ impl Port {
             let subnet = Prefix::truncated(own, len);
             len < 31 && (addr == subnet.last() || addr == subnet.addr())
         })
+    }
+
+    /// Whether `addr` is the all-ones broadcast address of one of its subnets, the form that may be forwarded.
+    pub fn is_directed_broadcast(&self, addr: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|&(own, len)| len < 31 && addr == Prefix::truncated(own, len).last())
+    }
+
+    /// Whether one of its subnets has both addresses.
+    pub fn shares_subnet(&self, one: Ipv4Addr, other: Ipv4Addr) -> bool {
+        let has_both = |subnet: Prefix| subnet.contains(one) && subnet.contains(other);
+        self.addresses.iter().any(|&(own, len)| has_both(Prefix::truncated(own, len)))
     }
 
     /// The address to speak to `peer` from: the one in the same subnet, else the primary one.
@@ -71,6 +108,16 @@ impl Ports {
     pub fn get(&self, id: PortId) -> Option<&Port> {
         self.slots.get(id.index())?.as_ref()
     }
+
+    /// Whether `addr` is the broadcast address of a subnet on any port.
+    pub fn is_subnet_broadcast(&self, addr: Ipv4Addr) -> bool {
+        self.slots.iter().flatten().any(|port| port.is_subnet_broadcast(addr))
+    }
+
+    /// Whether `addr` is an address of any port.
+    pub fn is_own(&self, addr: Ipv4Addr) -> bool {
+        self.slots.iter().flatten().any(|port| port.addresses.iter().any(|&(own, _)| own == addr))
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +146,7 @@ mod tests {
             ("203.0.113.9", false),
         ] {
             assert_eq!(port.is_subnet_broadcast(addr(text)), expected, "{text}");
+            assert_eq!(port.is_directed_broadcast(addr(text)), expected && text.ends_with("255"), "{text}");
         }
     }
 

@@ -10,3 +10,4 @@ pub(crate) mod ip_fragment;
 pub(crate) mod ip_input;
 pub(crate) mod ip_options;
 pub(crate) mod l4_checksum;
+pub(crate) mod urpf;

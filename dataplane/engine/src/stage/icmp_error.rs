@@ -11,12 +11,11 @@ use millrace_net::wire::ipv4::{self, Fragment, Ipv4, Protocol};
 use crate::frame::Frame;
 use crate::outcome::{DropReason, IcmpMessage};
 use crate::packet::Packet;
+use crate::ports::Ports;
 
 /// RFC 1812 §4.3.2.3: as much of the original as fits without the message exceeding this.
 const MAX_TOTAL_LEN: usize = 576;
 const HEADERS_LEN: usize = ipv4::LEN + icmp::LEN;
-/// RFC 1700's default; RFC 1812 §4.2.2.9 asks for a configurable one in what the router originates.
-const TTL: u8 = 64;
 /// RFC 1812 §4.3.2.5: errors have precedence 6, INTERNETWORK CONTROL.
 const PRECEDENCE: u8 = 6 << 5;
 /// RFC 1812 §4.3.2.5: the TOS bits are the original's. Of the four of RFC 1349 the lowest belongs to ECN since RFC 3168,
@@ -27,11 +26,15 @@ const TOS_BITS: u8 = 0x1c;
 pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
     match reason {
         DropReason::TtlExceeded => Some(IcmpMessage::TtlExceeded),
-        DropReason::NoRoute | DropReason::EgressDown => Some(IcmpMessage::NetUnreachable),
-        DropReason::Unreachable | DropReason::NeighborFailed => Some(IcmpMessage::HostUnreachable),
+        DropReason::NoRoute => Some(IcmpMessage::NetUnreachable),
+        // RFC 1812 §5.3.12.3 for an interface that is down. Other hosts of the network may well be reachable (§5.2.7.1).
+        DropReason::Unreachable | DropReason::NeighborFailed | DropReason::EgressDown => {
+            Some(IcmpMessage::HostUnreachable)
+        }
+        DropReason::SourceRouteFailed => Some(IcmpMessage::SourceRouteFailed),
         DropReason::Prohibit => Some(IcmpMessage::Prohibited),
         DropReason::TooBig => Some(IcmpMessage::FragmentationNeeded),
-        DropReason::IpBadOption => Some(IcmpMessage::ParameterProblem),
+        DropReason::IpBadOption | DropReason::IpCutShort => Some(IcmpMessage::ParameterProblem),
         DropReason::IngressUnknown
         | DropReason::EthTruncated
         | DropReason::EthNotForUs
@@ -45,6 +48,7 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
         | DropReason::SourceRouted
         | DropReason::MartianSource
         | DropReason::MartianDestination
+        | DropReason::Urpf
         | DropReason::Multicast
         | DropReason::Broadcast
         | DropReason::Blackhole
@@ -56,17 +60,29 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
     }
 }
 
-/// RFC 1812 §4.3.2.7, as far as the packet itself says: no errors about errors or about later fragments.
+/// RFC 1812 §4.3.2.7: no errors about errors, about later fragments, about what goes to or seems to come from a
+/// broadcast address of a subnet.
 ///
-/// The section's other cases never get here: what fails validation, comes as a link-layer broadcast, goes to a broadcast
-/// or multicast address, or has a source no host can have, is dropped by eth_input, ip_input or as `broadcast`.
-pub(crate) fn may_be_answered(packet: &Packet, frame: &[u8]) -> bool {
-    if packet.fragment.offset_bytes() != 0 {
+/// The section's other cases never get here: what fails validation, comes as a link-layer broadcast, goes to the limited
+/// broadcast or a multicast group, or has a source no host can have, has been dropped by eth_input and ip_input.
+pub(crate) fn may_be_answered(packet: &Packet, frame: &[u8], ports: &Ports) -> bool {
+    if packet.fragment.offset_bytes() != 0
+        || ports.is_subnet_broadcast(packet.dst_addr())
+        || ports.is_subnet_broadcast(packet.src_addr())
+    {
         return false;
     }
     // A truncated ICMP message may be an error: better silent.
     packet.protocol != Protocol::ICMP
         || packet.payload(frame).first().is_some_and(|&kind| Kind(kind).is_query())
+}
+
+/// What the router puts into the header of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) source: Ipv4Addr,
+    pub(crate) ident: u16,
+    pub(crate) ttl: u8,
 }
 
 /// Turns the frame of `packet` into the message about it, an IPv4 packet at the frame's first byte. Its length;
@@ -75,8 +91,7 @@ pub(crate) fn build(
     frame: &mut impl Frame,
     packet: &Packet,
     message: IcmpMessage,
-    source: Ipv4Addr,
-    ident: u16,
+    origin: Origin,
 ) -> Option<u16> {
     let quote_len = usize::from(packet.total_len).min(MAX_TOTAL_LEN - HEADERS_LEN);
     let start = usize::from(packet.l3);
@@ -88,20 +103,22 @@ pub(crate) fn build(
     ip.set_header_len(20);
     ip.set_tos(packet.tos & TOS_BITS | PRECEDENCE);
     ip.set_total_len(total_len);
-    ip.set_ident(ident);
+    ip.set_ident(origin.ident);
     ip.set_fragment(Fragment::NONE);
-    ip.set_ttl(TTL);
+    ip.set_ttl(origin.ttl);
     ip.set_protocol(Protocol::ICMP);
-    ip.set_src(source);
+    ip.set_src(origin.source);
     ip.set_dst(packet.src_addr());
     ip.fill_checksum(&[]);
     let (kind, code, rest) = match message {
         IcmpMessage::NetUnreachable => (Kind::UNREACHABLE, 0, 0),
         IcmpMessage::HostUnreachable => (Kind::UNREACHABLE, 1, 0),
-        IcmpMessage::FragmentationNeeded => (Kind::UNREACHABLE, 4, u32::from(packet.detail)),
+        IcmpMessage::FragmentationNeeded => (Kind::UNREACHABLE, 4, packet.detail),
+        IcmpMessage::SourceRouteFailed => (Kind::UNREACHABLE, 5, 0),
         IcmpMessage::Prohibited => (Kind::UNREACHABLE, 13, 0),
+        IcmpMessage::RedirectHost => (Kind::REDIRECT, 1, packet.detail),
         IcmpMessage::TtlExceeded => (Kind::TIME_EXCEEDED, 0, 0),
-        IcmpMessage::ParameterProblem => (Kind::PARAMETER_PROBLEM, 0, u32::from(packet.detail) << 24),
+        IcmpMessage::ParameterProblem => (Kind::PARAMETER_PROBLEM, 0, packet.detail << 24),
     };
     let mut header = Icmp::new_checked_mut(body).ok()?;
     header.set_kind(kind);

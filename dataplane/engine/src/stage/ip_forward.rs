@@ -46,7 +46,7 @@ pub(crate) fn ip_forward(
         return Ok(Forward::Whole);
     }
     if packet.fragment.dont_fragment() {
-        packet.detail = adjacency.mtu; // RFC 1191 §4: the size that would have gone through
+        packet.detail = u32::from(adjacency.mtu); // RFC 1191 §4: the size that would have gone through
         return Err(DropReason::TooBig);
     }
     Ok(Forward::InFragments)

@@ -1,7 +1,7 @@
 //! IPv4 header validation. RFC 1812 §5.2.2, §5.3.7; RFC 791 §3.1.
 //! Reads: l3 offset. Sets: the [`Packet`]. Next: fib_lookup.
 //! Drops: ip-truncated, ip-bad-version, ip-bad-header-length, ip-bad-total-length, ip-bad-checksum, martian-source,
-//! martian-destination, multicast, broadcast; all silently, as §5.2.2 and §4.3.2.7 ask.
+//! martian-destination, multicast, broadcast; all silently, as §5.2.2 and §4.3.2.7 ask. And ip-cut-short (12/0).
 
 use millrace_net::PortId;
 use millrace_net::wire::ipv4::{self, Ipv4};
@@ -9,33 +9,49 @@ use millrace_net::wire::ipv4::{self, Ipv4};
 use crate::outcome::DropReason;
 use crate::packet::Packet;
 
+/// Why a frame goes no further.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    Silent(DropReason),
+    /// The header is sound, so that its sender can be told; the packet is as long as what there is of it.
+    Answerable(DropReason, Packet),
+}
+
+impl From<DropReason> for Fault {
+    fn from(reason: DropReason) -> Self {
+        Self::Silent(reason)
+    }
+}
+
+/// Offset in the header of the total length, where 12/0 points when the packet is shorter.
+const TOTAL_LENGTH_POINTER: u32 = 2;
 /// Version 4 and a header of five words: nearly every packet.
 const PLAIN: u8 = 0x45;
 
 #[inline]
-pub(crate) fn ip_input(frame: &[u8], l3: usize, in_port: PortId) -> Result<Packet, DropReason> {
+pub(crate) fn ip_input(frame: &[u8], l3: usize, in_port: PortId) -> Result<Packet, Fault> {
     let ip = frame.get(l3..).unwrap_or_default();
     let (header, rest) = Ipv4::split(ip).map_err(|_| DropReason::IpTruncated)?;
     let mut sum = header.sum();
     let header_len = header.header_len();
     if header.version_ihl() != PLAIN {
         if header.version() != 4 {
-            return Err(DropReason::IpBadVersion);
+            return Err(DropReason::IpBadVersion.into());
         }
         let options = usize::from(header_len).checked_sub(ipv4::LEN).and_then(|len| rest.get(..len));
         sum = sum.bytes(options.ok_or(DropReason::IpBadHeaderLength)?);
     }
     let total_len = header.total_len();
-    if total_len < u16::from(header_len) || ip.len() < usize::from(total_len) {
-        return Err(DropReason::IpBadTotalLength);
+    if total_len < u16::from(header_len) {
+        return Err(DropReason::IpBadTotalLength.into());
     }
     if !sum.is_valid() {
-        return Err(DropReason::IpBadChecksum);
+        return Err(DropReason::IpBadChecksum.into());
     }
     let (src, dst) = (header.src_bits(), header.dst_bits());
     source(src)?;
     destination(dst)?;
-    Ok(Packet {
+    let packet = Packet {
         src,
         dst,
         in_port,
@@ -47,7 +63,14 @@ pub(crate) fn ip_input(frame: &[u8], l3: usize, in_port: PortId) -> Result<Packe
         protocol: header.protocol(),
         tos: header.tos(),
         detail: 0,
-    })
+    };
+    match u16::try_from(ip.len()) {
+        Ok(there) if there < total_len => {
+            let packet = Packet { total_len: there, detail: TOTAL_LENGTH_POINTER, ..packet };
+            Err(Fault::Answerable(DropReason::IpCutShort, packet))
+        }
+        Ok(_) | Err(_) => Ok(packet),
+    }
 }
 
 /// RFC 1812 §5.3.7, §4.2.2.11: no host has an address of 0/8, 127/8, a multicast group, class E or the broadcast.

@@ -9,11 +9,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use millrace_engine::{BURST, Event, IcmpMessage, Pool, Shell, VerdictKind};
+use millrace_engine::{BURST, Event, IcmpMessage, Pool, Shell, Urpf, VerdictKind};
 use millrace_fib::Resolution;
 use millrace_net::PortId;
 
-use rig::{Buffer, DF, Datagram, LAN, MF, Router, WAN, addr, mac_of, memory, udp};
+use rig::{Buffer, DF, Datagram, LAN, MF, Router, WAN, addr, config, mac_of, memory, udp};
 
 /// A shell that recycles and keeps no record.
 struct Recycler {
@@ -69,6 +69,9 @@ fn traffic() -> Vec<(PortId, Vec<u8>)> {
         Datagram { ttl: 1, ..Datagram::default() },
         Datagram { src: addr("192.0.2.99"), ..Datagram::to("8.8.8.8") },
         Datagram::to("10.2.0.1"),
+        Datagram { options: vec![137, 3, 4, 0], ..Datagram::default() },
+        Datagram { options: vec![7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..Datagram::default() },
+        Datagram { src: addr("192.0.2.20"), ..Datagram::to("10.11.0.1") },
         Datagram { src: addr("127.0.0.1"), ..Datagram::default() },
     ];
     datagrams.extend(
@@ -83,7 +86,12 @@ fn traffic() -> Vec<(PortId, Vec<u8>)> {
 #[test]
 fn ten_thousand_mixed_packets_allocate_nothing() {
     let memory = memory();
-    let mut router = Router::new(&memory);
+    let mut config = config();
+    config.source_routes = true;
+    let mut router = Router::with_config(&memory, config);
+    let mut lan = router.ports.get(LAN).unwrap().clone();
+    (lan.redirects, lan.urpf) = (true, Urpf::Strict);
+    assert!(router.ports.insert(LAN, lan));
     router.add_frames(1000);
     let mut shell = Recycler { free: std::mem::take(&mut router.bench.free), transmitted: 0 };
     let traffic = traffic();

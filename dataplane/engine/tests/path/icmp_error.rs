@@ -7,8 +7,8 @@ use millrace_engine::{EngineConfig, IcmpSource, Rate};
 use millrace_fib::Resolution;
 
 use crate::rig::{
-    BARE, Buffer, CLIENT, Case, DEAD, DF, Datagram, LAN, MF, Out, Router, THIN, WAN, addr, check, config,
-    decode, mac_of, memory, run, run_on, udp,
+    BARE, Buffer, CLIENT, Case, Datagram, LAN, MF, Out, Router, WAN, addr, check, config, decode, mac_of,
+    memory, run, run_on, udp,
 };
 
 fn answered(name: &'static str, datagram: Datagram) -> Case {
@@ -150,9 +150,7 @@ fn errors_come_from_the_interface_they_leave_by() {
     // With a second subnet on the link, listed first.
     run_on(cases(), |router| {
         for (port, other) in [(LAN, "100.64.1.1"), (WAN, "100.64.2.1")] {
-            let mut config = router.ports.get(port).unwrap().clone();
-            config.addresses.insert(0, (addr(other), 24));
-            assert!(router.ports.insert(port, config));
+            router.set_port(port, |port| port.addresses.insert(0, (addr(other), 24)));
         }
     });
 }
@@ -239,7 +237,6 @@ fn errors_that_cannot_be_routed_are_counted() {
             moved: &[("drop no-route", 1), ("icmp 3/0", 1), ("resolve", 1), ("held", 1)],
         },
     ]);
-    let _ = DEAD;
 }
 
 /// An error waits for its neighbour like any packet, and leaves as it was made.
@@ -315,5 +312,4 @@ fn a_frame_without_room_for_the_error() {
             assert_eq!(router.counts().get("own-lost"), Some(&1));
         }
     }
-    let _ = (DF, THIN);
 }

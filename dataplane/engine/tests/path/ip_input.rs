@@ -1,6 +1,6 @@
 //! Validation of the IPv4 header. RFC 1812 §5.2.2, §5.3.7.
 
-use millrace_engine::VerdictKind::{Drop, Tx};
+use millrace_engine::VerdictKind::{Drop, Reply, Tx};
 
 use crate::rig::{Case, Datagram, LAN, Out, WAN, addr, checksum, run};
 
@@ -41,7 +41,6 @@ fn headers_are_validated() {
         passed("untouched", damaged(|_| ())),
         dropped("(1) no header at all", shorten(0), &[("drop ip-truncated", 1)]),
         dropped("(1) 19 bytes of header", shorten(19), &[("drop ip-truncated", 1)]),
-        dropped("(1) a byte less than the total length", shorten(45), &[("drop ip-bad-total-length", 1)]),
         dropped("(3) version 6", version_ihl(0x65), &[("drop ip-bad-version", 1)]),
         dropped("(3) version 0", version_ihl(0x05), &[("drop ip-bad-version", 1)]),
         dropped("(4) header length 16", version_ihl(0x44), &[("drop ip-bad-header-length", 1)]),
@@ -49,13 +48,42 @@ fn headers_are_validated() {
         dropped("(4) header longer than the frame", version_ihl(0x4f), &[("drop ip-bad-header-length", 1)]),
         dropped("(5) total length below the header's", total_len(19), &[("drop ip-bad-total-length", 1)]),
         dropped("(5) total length 0", total_len(0), &[("drop ip-bad-total-length", 1)]),
-        dropped("total length beyond the frame", total_len(47), &[("drop ip-bad-total-length", 1)]),
         passed("header only", Datagram { payload: vec![], ..Datagram::default() }.on(LAN)),
         passed("less than the frame", {
             let mut frame = Datagram::default().on(LAN);
             frame.extend([0xee; 100]);
             frame
         }),
+    ]);
+}
+
+/// §5.2.2: a truncated packet is discarded, and its sender told where: 12/0 pointing at the total length. The checks of
+/// the header come first.
+#[test]
+fn truncated_packets_are_answered() {
+    let cut = |name, frame: Vec<u8>| Case {
+        name,
+        rx: vec![(LAN, frame)],
+        verdict: Reply,
+        tx: vec![Out::Icmp(LAN, "192.0.2.10", 12, 0, 2 << 24, "192.0.2.1")],
+        moved: &[("drop ip-cut-short", 1), ("icmp 12/0", 1)],
+    };
+    let good = Datagram::default().on(LAN);
+    let mut other = good[..40].to_vec();
+    other[24] ^= 1;
+    let martian = Datagram { src: addr("127.0.0.1"), ..Datagram::default() }.on(LAN);
+    let fragment = Datagram { fragment: 1, ..Datagram::default() }.on(LAN);
+    run(vec![
+        cut("a byte less than the total length", good[..good.len() - 1].to_vec()),
+        cut("nothing but the header", good[..34].to_vec()),
+        cut("total length beyond the frame", damaged(|frame| frame[16..18].copy_from_slice(&[0xff, 0xff]))),
+        dropped("truncated and damaged", other, &[("drop ip-bad-checksum", 1)]),
+        dropped("truncated, from a martian", martian[..40].to_vec(), &[("drop martian-source", 1)]),
+        dropped(
+            "a truncated later fragment",
+            fragment[..40].to_vec(),
+            &[("drop ip-cut-short", 1), ("icmp-forbidden", 1)],
+        ),
     ]);
 }
 

@@ -1,6 +1,7 @@
 //! The packet path, seen from outside: tables of what goes in, what comes out, and every counter that moves.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod broadcast;
 mod eth_input;
 mod fib_lookup;
 mod hold;
@@ -8,7 +9,10 @@ mod icmp_error;
 mod ip_forward;
 mod ip_fragment;
 mod ip_input;
+mod ip_options;
 mod l4_checksum;
 mod ledger;
 mod properties;
+mod redirect;
 mod rig;
+mod urpf;

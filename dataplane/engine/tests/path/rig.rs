@@ -265,6 +265,13 @@ impl<'m> Router<'m> {
         self.check_conservation();
     }
 
+    /// Changes what the engine knows of a port.
+    pub(crate) fn set_port(&mut self, id: PortId, change: impl FnOnce(&mut Port)) {
+        let mut port = self.ports.get(id).unwrap().clone();
+        change(&mut port);
+        assert!(self.ports.insert(id, port));
+    }
+
     pub(crate) fn add_frames(&mut self, count: usize) {
         for _ in 0..count {
             self.bench.free.push(Buffer::with_headroom(&[], HEADROOM, BUFFER));
@@ -430,7 +437,7 @@ fn icmp_error(
     source: Ipv4Addr,
 ) -> Vec<u8> {
     let (ip, _) = oracle::Ipv4Header::from_slice(&received[14..]).unwrap();
-    let quote = &received[14..14 + usize::from(ip.total_len).min(548)];
+    let quote = &received[14..received.len().min(14 + usize::from(ip.total_len).min(548))];
     let mut icmp = vec![kind, code, 0, 0];
     icmp.extend(rest.to_be_bytes());
     icmp.extend(quote);
