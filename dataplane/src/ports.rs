@@ -16,6 +16,8 @@ pub(crate) struct Port<S> {
     pub(crate) config: InterfaceConfig,
     /// The device that bears the name.
     pub(crate) device: Option<Link>,
+    /// Whether the device hands over packets with checksums that are not complete.
+    pub(crate) partial_checksums: bool,
     /// In service, if some.
     pub(crate) service: Option<S>,
     /// Why it is not in service, in a sentence with what to do.
@@ -70,6 +72,11 @@ impl<S> PortTable<S> {
         self.iter().map(|(id, _)| id).collect()
     }
 
+    /// Every number that is or was a port's.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = PortId> + use<S> {
+        (0..).take(self.slots.len()).map(PortId)
+    }
+
     /// The port whose device has this number at present.
     pub(crate) fn by_ifindex(&self, ifindex: u32) -> Option<PortId> {
         self.by_ifindex.get(&ifindex).copied()
@@ -117,7 +124,13 @@ impl<S> PortTable<S> {
                 self.slots.resize_with(id.index() + 1, || None);
             }
             self.slots[id.index()] =
-                Some(Port { config: interface.clone(), device: None, service: None, problem: None });
+                Some(Port {
+                config: interface.clone(),
+                device: None,
+                partial_checksums: false,
+                service: None,
+                problem: None,
+            });
             diff.added.push(id);
         }
         Ok(diff)

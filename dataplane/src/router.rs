@@ -71,7 +71,7 @@ pub(crate) struct Router {
     pub(crate) umem: Umem,
     pub(crate) xdp: Xdp,
     locals: BTreeSet<Ipv4Addr>,
-    published: Ports,
+    published: Snapshot,
     retry_at: Instant,
 }
 
@@ -120,7 +120,7 @@ impl Router {
             umem,
             xdp,
             locals: BTreeSet::new(),
-            published: Ports::new(),
+            published: Snapshot::default(),
             retry_at: now,
         };
         let _ = router.follow_host(now, host);
@@ -151,7 +151,7 @@ impl Router {
         let restart = fixed_differences(&self.config, &config);
         let removed = self.ports.not_in(&config.interfaces);
         for id in removed {
-            self.withdraw(id);
+            self.withdraw(id, host);
             self.tables.port_removed(now, id);
             tracing::info!(interface = self.ports.name(id), "interface is no longer configured");
             self.ports.remove(id);
@@ -163,7 +163,7 @@ impl Router {
             let queues_before = before.iter().find(|interface| interface.name == name).map(|interface| &interface.queues);
             let Some(port) = self.ports.get(id) else { continue };
             if queues_before != Some(&port.config.queues) {
-                self.withdraw(id);
+                self.withdraw(id, host);
             }
             self.apply_on_failure(id);
         }
@@ -186,15 +186,20 @@ impl Router {
             let device = host.link(&port.config.name).cloned();
             let before = port.device.clone();
             let changed = device != before;
-            if self.ports.set_device(id, device.clone()) {
+            let other = self.ports.set_device(id, device.clone());
+            if other {
                 neighborhood = Neighborhood::New;
-                self.withdraw(id);
+                self.withdraw(id, host);
                 if let Some(before) = &before {
                     tracing::info!(interface = before.name, ifindex = before.ifindex, "device is gone");
                     self.tables.port_device_gone(now, id);
                 }
             }
             let Some(device) = device else { continue };
+            if other && let Some(port) = self.ports.get_mut(id) {
+                let driver = sysfs::driver(&device);
+                port.partial_checksums = ports::has_partial_checksums(device.kind.as_deref(), driver.as_deref());
+            }
             if changed && let Some(mac) = device.mac {
                 self.tables.port_is(id, fib::Link { mac, mtu: mtu(&device), vlan: Vlan::Untagged });
             }
@@ -218,7 +223,7 @@ impl Router {
 
     /// Addresses of a port's device, primary ones first.
     pub(crate) fn addresses(&self, id: PortId) -> Vec<(Ipv4Addr, u8)> {
-        self.published.get(id).map_or_else(Vec::new, |port| port.addresses.clone())
+        self.published.ports.get(id).map_or_else(Vec::new, |port| port.addresses.clone())
     }
 
     fn follow_locals(&mut self, host: &Host) {
@@ -245,15 +250,15 @@ impl Router {
             let mut state = engine::Port::new(mac, mtu(device));
             state.up = device.admin_up && device.carrier && port.service.is_some();
             state.addresses = host.addresses(device.ifindex);
-            state.partial_checksums =
-                ports::has_partial_checksums(device.kind.as_deref(), sysfs::driver(device).as_deref());
+            state.partial_checksums = port.partial_checksums;
             // A port's number is below the limit, by the table's making.
             let _ = ports.insert(id, state);
             senders[id.index()] = port.service.as_ref().and_then(|service| service.queues.first()).map(|queue| queue.worker);
         }
-        if ports != self.published {
-            self.published = ports.clone();
-            self.crew.publish(Snapshot { ports, senders });
+        let snapshot = Snapshot { ports, senders };
+        if snapshot != self.published {
+            self.published = snapshot.clone();
+            self.crew.publish(snapshot);
         }
     }
 
@@ -341,12 +346,14 @@ impl Router {
         self.ports.iter().map(|(_, port)| of_port(&port.config, port.device.as_ref())).sum()
     }
 
-    /// Takes a port out of service: the program first, then the sockets, whose frames come back as they close.
-    fn withdraw(&mut self, id: PortId) {
+    /// Takes a port out of service: the program first, so that nothing more comes in; then workers send nothing more
+    /// there; then the sockets, whose frames come back as they close.
+    fn withdraw(&mut self, id: PortId, host: &Host) {
         let Some(port) = self.ports.get_mut(id) else { return };
         let Some(service) = port.service.take() else { return };
         let name = port.config.name.clone();
         drop(service.attachment);
+        self.publish(host);
         drop(self.crew.release(id));
         tracing::info!(interface = name, "interface is out of service");
         if let Some(found) = service.forwarding_found {

@@ -37,7 +37,7 @@ const RETRY: Duration = Duration::from_millis(1);
 const INBOX_BURST: usize = 4 * BURST;
 
 /// What all workers read and the clerk replaces whole.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) ports: Ports,
     /// By port: a worker that has a socket on it.

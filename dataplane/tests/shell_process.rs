@@ -235,16 +235,19 @@ fn an_interface_that_is_made_anew_goes_back_into_service() {
 fn interfaces_are_configured_in_and_out_under_traffic() {
     test(|lab| {
         let line = Line::new(lab)?;
-        let (_dataplane, mut client) = forwarding(&line)?;
+        let (dataplane, mut client) = forwarding(&line)?;
         let run = Iperf::new(&line.client, &line.server, Line::SERVER).seconds(4).start()?;
+        wait_until("traffic", SOON, || Ok(1000 < client.redirected()?))?;
         for _ in 0..5 {
             client.configure(config(&["lan"]))?;
             assert_eq!(client.interfaces()?.len(), 1);
             client.configure(config(&["lan", "wan"]))?;
             assert_eq!(client.interfaces()?[1].problem, None);
+            // Its groups went on without the interface; it is for control to put it back.
+            client.batch(glean(2, dataplane.ifindex("wan")?, "10.0.2.0/24")?.into())?;
+            let before = client.redirected()?;
+            wait_until("traffic again", SOON, || Ok(before + 1000 < client.redirected()?))?;
         }
-        let wan = glean(2, _dataplane.ifindex("wan")?, "10.0.2.0/24")?;
-        client.batch(wan.into())?;
         run.finish()?;
         assert_eq!(Ping::new(&line.client, Line::SERVER).run()?.received, 3);
         assert_eq!(client.counters()?.frames.lost, 0);
@@ -252,6 +255,40 @@ fn interfaces_are_configured_in_and_out_under_traffic() {
         other.frames = 8192;
         other.workers = vec![0];
         assert_eq!(client.configure(other)?, ["workers", "frames"]);
+        Ok(())
+    });
+}
+
+/// Queue 1 of `lan` is another worker's than the only queue of `wan`: its packets change hands.
+#[test]
+fn workers_hand_frames_to_the_one_that_has_the_queue() {
+    test(|lab| {
+        let line = Line::new(lab)?;
+        line.router.ip("link delete lan")?;
+        line.client.ip(&format!(
+            "link add eth0 numtxqueues 2 numrxqueues 2 type veth peer name lan netns {} numtxqueues 2 numrxqueues 2",
+            line.router.namespace()
+        ))?;
+        for (node, interface, address) in [(&line.client, "eth0", "10.0.1.2/24"), (&line.router, "lan", "10.0.1.1/24")] {
+            node.ip(&format!("address add {address} dev {interface}"))?;
+            node.ip(&format!("link set {interface} up"))?;
+        }
+        line.client.ip("route add default via 10.0.1.1")?;
+
+        let dataplane = Dataplane::start(&line.router)?;
+        let mut client = dataplane.connect()?;
+        client.configure(DataplaneConfig { workers: vec![0, 1], ..config(&["lan", "wan"]) })?;
+        let queues: Vec<_> = client.interfaces()?.iter().map(|interface| interface.queues.len()).collect();
+        assert_eq!(queues, [2, 1]);
+        let lan = glean(1, dataplane.ifindex("lan")?, "10.0.1.0/24")?;
+        let wan = glean(2, dataplane.ifindex("wan")?, "10.0.2.0/24")?;
+        assert_eq!(client.batch([lan, wan].concat())?, []);
+
+        let tcp = Iperf::new(&line.client, &line.server, Line::SERVER).streams(8).run()?;
+        assert!(tcp.mbits() > 50.0, "{} Mbit/s", tcp.mbits());
+        let workers = client.workers()?;
+        assert!(workers.iter().all(|worker| 100 < worker.packets), "{workers:?}");
+        assert_eq!(client.counters()?.frames.lost, 0);
         Ok(())
     });
 }

@@ -112,7 +112,7 @@ pub(super) fn counters(router: &Router) -> Counters {
         (reason.name().to_owned(), of_engine + of_worker)
     };
     let mut xdp = vec![0; XdpOutcome::ALL.len()];
-    for (id, _) in router.ports.iter() {
+    for id in router.ports.numbers() {
         for ((_, count), total) in router.xdp.outcomes(id).into_iter().zip(&mut xdp) {
             *total += count;
         }
