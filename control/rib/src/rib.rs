@@ -217,9 +217,7 @@ impl Rib {
         if self.settings == settings {
             return;
         }
-        if self.settings.resolve_via_default != settings.resolve_via_default {
-            self.tracker.all_changed();
-        }
+        self.tracker.all_changed();
         self.settings = settings;
         self.stale_sets.extend(self.sets.held().map(|(id, _)| id));
     }

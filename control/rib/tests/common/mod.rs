@@ -62,8 +62,4 @@ impl Fib {
         }
         all
     }
-
-    pub(crate) fn table(&self) -> BTreeMap<Prefix, Kind> {
-        self.routes.iter().map(|(prefix, group)| (*prefix, self.groups[group].clone())).collect()
-    }
 }
