@@ -1,6 +1,6 @@
 //! UDP and raw-IP payloads with the addresses that matter to a protocol.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,9 @@ use crate::IfIndex;
 pub struct Datagram {
     /// The interface it came in on.
     pub interface: IfIndex,
-    /// The port is 0 for protocols without ports (OSPF).
+    /// Ports are 0 for protocols that have none (OSPF).
     pub source: SocketAddrV4,
-    pub destination: Ipv4Addr,
+    pub destination: SocketAddrV4,
     /// Of the IP header as received; None where the shell cannot tell.
     pub ttl: Option<u8>,
     pub payload: Vec<u8>,

@@ -71,9 +71,8 @@ pub(crate) fn interpret(
     if prefix != Prefix::DEFAULT && !is_unicast_network(prefix.addr()) {
         return Err(BadRoute::Address);
     }
-    if interface.has_address(entry.next_hop) {
-        return Err(BadRoute::NextHop);
-    }
+    // Whoever would send packets for it to this router cannot carry them for it.
+    let metric = if interface.has_address(entry.next_hop) { Metric::INFINITY } else { metric };
     // A next hop that is not directly reachable counts as the sender (RFC 2453 §4.4).
     let named = !entry.next_hop.is_unspecified() && entry.next_hop != sender && own.reaches(entry.next_hop);
     let next_hop = named.then_some(entry.next_hop);

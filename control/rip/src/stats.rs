@@ -99,8 +99,6 @@ reasons! {
         HostBits = "host-bits",
         /// Not 1 to 16.
         Metric = "metric",
-        /// The next hop is this router.
-        NextHop = "next-hop",
         /// More destinations than are kept.
         TableFull = "table-full",
     }

@@ -256,7 +256,6 @@ fn entries_that_are_refused() {
         (BadRoute::Address, entry([127, 0, 0, 0], 0xff00_0000, 1)),
         (BadRoute::Address, entry([224, 0, 0, 0], 0xff00_0000, 1)),
         (BadRoute::Address, entry([255, 255, 255, 255], 0xffff_ffff, 1)),
-        (BadRoute::NextHop, tagged("198.51.100.0/24", 1, 0, [10, 0, 0, 1].into())),
     ] {
         let before = bad_routes(&router).iter().map(|(_, count)| count).sum::<u64>();
         // An authentication entry may only come first.
@@ -287,6 +286,11 @@ fn next_hops_and_tags() {
     router.pass(Duration::from_secs(9));
     let everything = router.tell(Input::Datagram(datagram(ETH1, C, request(&[Entry::WHOLE_TABLE]))));
     assert!(said(&everything, ETH1).contains(&"192.0.2.0/24 metric 4 tag 4660".into()));
+    // A neighbour that would send packets for it here is no way to it.
+    let back = router.hear(A, &[tagged(NET, 3, 4660, [10, 0, 0, 1].into())]);
+    assert_eq!(said(&back, ETH1), ["192.0.2.0/24 metric 16 tag 4660"]);
+    assert!(bad_routes(&router).is_empty());
+    router.pass(Duration::from_secs(9));
     // A static route by way of a router on eth0: those on eth0 are told that router, those on eth1 are not.
     let outputs = router.tell(redistribute("198.51.100.0/24", 2, 9, Some(near)));
     assert_eq!(said(&outputs, ETH0), ["198.51.100.0/24 metric 2 tag 9 via 10.0.0.77"]);

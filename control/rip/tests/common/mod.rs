@@ -73,7 +73,7 @@ pub(crate) fn response(entries: &[Entry]) -> Vec<u8> {
 }
 
 pub(crate) fn datagram(interface: IfIndex, source: Ipv4Addr, payload: Vec<u8>) -> Datagram {
-    let destination = Ipv4Addr::new(224, 0, 0, 9);
+    let destination = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 9), 520);
     Datagram { interface, source: SocketAddrV4::new(source, 520), destination, ttl: Some(1), payload }
 }
 
