@@ -156,3 +156,6 @@ impl fmt::Debug for Frame {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,3 +295,6 @@ impl<T: Item> Consumer<T> {
         self.ring.producer().load(Ordering::Acquire).wrapping_sub(self.tail).min(self.ring.size())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

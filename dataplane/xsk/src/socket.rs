@@ -401,3 +401,6 @@ impl Drop for Membership {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -289,6 +289,17 @@ impl Registry {
         (1..=Slot::MAX).filter_map(NonZeroU16::new).map(Slot).find(|slot| !taken(*slot))
     }
 
+    /// A new socket is bound to the queue: what was closed there before is torn down, and its frames are free.
+    pub(crate) fn reopened(&mut self, area: &Area, ifindex: u32, queue: u32) {
+        self.closing.retain(|closing| {
+            let torn_down = closing.ifindex == ifindex && closing.queue == queue;
+            if torn_down {
+                area.reassign(&[Owner::Quarantine(closing.slot)], Owner::User);
+            }
+            !torn_down
+        });
+    }
+
     /// Live sockets whose registration with the kernel a new one of the same mode can share.
     pub(crate) fn lenders(&self, mode: BoundMode) -> impl Iterator<Item = Arc<OwnedFd>> {
         self.members.iter().filter(move |member| member.mode == mode).filter_map(|member| member.fd.upgrade())
@@ -313,3 +324,6 @@ pub(crate) struct Closing {
     pub(crate) ifindex: u32,
     pub(crate) queue: u32,
 }
+
+#[cfg(test)]
+mod tests;

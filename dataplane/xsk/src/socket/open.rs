@@ -21,7 +21,7 @@ use crate::busy;
 use crate::error::{OpenError, OpenFailure, OpenStep};
 use crate::ring::{Consumer, Producer};
 use crate::stats::SocketGauges;
-use crate::umem::{Area, Member, Owner, Registry};
+use crate::umem::{Area, Member, Registry};
 
 /// [`FRAME_SIZE`], in the type the kernel wants.
 const CHUNK_SIZE: u32 = 4096;
@@ -101,13 +101,7 @@ fn in_mode(area: &'static Area, config: SocketConfig, mode: BoundMode) -> Result
     }
 
     // The bind proves that sockets closed on this queue are torn down.
-    registry.closing.retain(|closing| {
-        let same = closing.ifindex == ifindex && closing.queue == queue;
-        if same {
-            area.reassign(&[Owner::Quarantine(closing.slot)], Owner::User);
-        }
-        !same
-    });
+    registry.reopened(area, ifindex, queue);
     let fd = Arc::new(fd);
     let gauges = Arc::new(SocketGauges::default());
     registry.members.push(Member {
