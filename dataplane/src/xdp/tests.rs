@@ -93,8 +93,18 @@ fn settled() -> Vec<Case> {
         case("tagged transit", ethernet(OURS, &[0x8100, 10, 0x0800], &ipv4(TRANSIT)), O::Tagged, XDP_PASS),
         case("tagged local", ethernet(OURS, &[0x8100, 10, 0x0800], &ipv4(LOCAL)), O::Tagged, XDP_PASS),
         case("service tag", ethernet(OURS, &[0x88a8, 10, 0x0800], &ipv4(TRANSIT)), O::Tagged, XDP_PASS),
-        case("two tags", ethernet(OURS, &[0x88a8, 10, 0x8100, 20, 0x0800], &ipv4(TRANSIT)), O::Tagged, XDP_PASS),
-        case("three tags", ethernet(OURS, &[0x8100, 1, 0x8100, 2, 0x8100, 3, 0x0800], &[0; 20]), O::Tagged, XDP_PASS),
+        case(
+            "two tags",
+            ethernet(OURS, &[0x88a8, 10, 0x8100, 20, 0x0800], &ipv4(TRANSIT)),
+            O::Tagged,
+            XDP_PASS,
+        ),
+        case(
+            "three tags",
+            ethernet(OURS, &[0x8100, 1, 0x8100, 2, 0x8100, 3, 0x0800], &[0; 20]),
+            O::Tagged,
+            XDP_PASS,
+        ),
         case("priority tag", ethernet(OURS, &[0x8100, 0xe000, 0x0800], &ipv4(TRANSIT)), O::Tagged, XDP_PASS),
         case("ends after the type", ethernet(OURS, &[0x0800], &[]), O::Truncated, XDP_DROP),
         case("ends in the ip header", cut(packet(OURS, TRANSIT), 33), O::Truncated, XDP_DROP),
@@ -102,7 +112,12 @@ fn settled() -> Vec<Case> {
         case("group, cut", cut(packet(GROUP, [224, 0, 0, 5]), 33), O::Truncated, XDP_DROP),
         case("arp, only a header", ethernet(BROADCAST, &[0x0806], &[]), O::NotIpv4, XDP_PASS),
         case("ends in the tag", ethernet(OURS, &[0x8100, 10], &[0]), O::Truncated, XDP_DROP),
-        case("ends in the second tag", ethernet(OURS, &[0x88a8, 10, 0x8100, 20], &[]), O::Truncated, XDP_DROP),
+        case(
+            "ends in the second tag",
+            ethernet(OURS, &[0x88a8, 10, 0x8100, 20], &[]),
+            O::Truncated,
+            XDP_DROP,
+        ),
     ]
 }
 
@@ -229,7 +244,8 @@ fn the_program_goes_with_its_attachment_and_is_alone_on_an_interface() {
             let attachment = first.attach(PORT, ifindex, false, true)?;
             assert_eq!((mode()?, attachment.mode_name()), (Some(1), "native"));
             for generic in [false, true] {
-                let error = second.attach(PORT, ifindex, generic, true).err().context("two on one interface")?;
+                let error =
+                    second.attach(PORT, ifindex, generic, true).err().context("two on one interface")?;
                 assert_eq!(
                     error.to_string(),
                     "XDP on v0: another millrace serves this interface; only one can, stop it first"
@@ -270,7 +286,8 @@ fn the_memory_of_the_fib_is_zero_and_as_long_as_the_geometry_says() {
             let words = SMALL.words();
             let lengths = [tbl24, tbl8, groups, buckets, adjacencies, neighbors].map(<[_]>::len);
             assert_eq!(lengths, fib_lengths(&words));
-            let ends = [tbl24, tbl8, groups, buckets, adjacencies, neighbors].map(|slice| (slice.first(), slice.last()));
+            let ends = [tbl24, tbl8, groups, buckets, adjacencies, neighbors]
+                .map(|slice| (slice.first(), slice.last()));
             let relaxed = std::sync::atomic::Ordering::Relaxed;
             for (first, last) in ends {
                 for word in [first, last].into_iter().flatten() {
@@ -278,7 +295,11 @@ fn the_memory_of_the_fib_is_zero_and_as_long_as_the_geometry_says() {
                 }
             }
             drop(xdp);
-            assert_eq!(tbl24.first().map(|word| word.load(relaxed)), Some(u64::MAX), "the memory outlives the program");
+            assert_eq!(
+                tbl24.first().map(|word| word.load(relaxed)),
+                Some(u64::MAX),
+                "the memory outlives the program"
+            );
             millrace_fib::Memory::new(SMALL, slices)?;
             Ok(())
         })

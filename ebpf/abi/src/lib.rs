@@ -30,7 +30,8 @@ pub const MAX_QUEUES: u32 = 64;
 pub const MAX_LOCALS: u32 = 16384;
 
 /// Row of OUTCOMES for frames of interfaces that have no row in INTERFACES.
-pub const UNKNOWN_PORT: u16 = MAX_INTERFACES as u16;
+pub const UNKNOWN_PORT: u16 = 256;
+const _: () = assert!(UNKNOWN_PORT as u32 == MAX_INTERFACES);
 /// Entries of OUTCOMES: a row for each interface, and one for unknown ones.
 pub const OUTCOME_SLOTS: u32 = (MAX_INTERFACES + 1) * XdpOutcome::COUNT;
 
@@ -78,6 +79,7 @@ macro_rules! outcomes {
 
         impl XdpOutcome {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            #[expect(clippy::cast_possible_truncation, reason = "a handful of variants")]
             pub const COUNT: u32 = Self::ALL.len() as u32;
 
             /// The name users see.
