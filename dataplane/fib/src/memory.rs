@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use crate::bulk::Bulk;
+use crate::bulk::Way;
 use crate::group::BLOCK_MIN;
 use crate::id::{AdjacencyId, GroupId};
 use crate::reader::Reader;
@@ -116,7 +116,7 @@ pub struct Memory<'m> {
     /// Never empty, and a power of two long.
     pub(crate) neighbors: &'m [[AtomicU64; LINE_WORDS]],
     geometry: Geometry,
-    bulk: Bulk,
+    way: Way,
 }
 
 impl<'m> Memory<'m> {
@@ -137,7 +137,7 @@ impl<'m> Memory<'m> {
             adjacencies: cut("adjacencies", slices.adjacencies, words.adjacencies)?.as_chunks().0,
             neighbors: cut("neighbors", slices.neighbors, words.neighbors)?.as_chunks().0,
             geometry,
-            bulk: Bulk::best(),
+            way: Way::best(),
         })
     }
 
@@ -146,7 +146,7 @@ impl<'m> Memory<'m> {
     }
 
     pub fn reader(&self) -> Reader<'m> {
-        Reader::new(*self, self.bulk)
+        Reader::new(*self, self.way)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use millrace_net::PortId;
 
 use crate::adjacency::{self, Adjacency};
-use crate::bulk::Bulk;
+use crate::bulk::{Bulk, Way};
 use crate::group::{Buckets, Group};
 use crate::id::{AdjacencyId, GroupId};
 use crate::memory::Memory;
@@ -23,12 +23,12 @@ pub(crate) const EXTENDED: u16 = 1 << 15;
 #[derive(Clone, Copy)]
 pub struct Reader<'m> {
     pub(crate) memory: Memory<'m>,
-    pub(crate) bulk: Bulk,
+    way: Way,
 }
 
 impl<'m> Reader<'m> {
-    pub(crate) const fn new(memory: Memory<'m>, bulk: Bulk) -> Self {
-        Self { memory, bulk }
+    pub(crate) const fn new(memory: Memory<'m>, way: Way) -> Self {
+        Self { memory, way }
     }
 
     /// The group of the longest prefix that covers `address` (host byte order).
@@ -62,12 +62,17 @@ impl<'m> Reader<'m> {
     /// [`Reader::lookup`] of each address into the same place of `groups`; stops at the end of the shorter slice.
     #[inline]
     pub fn lookup_bulk(&self, addresses: &[u32], groups: &mut [GroupId]) {
-        self.bulk.lookup(self, addresses, groups);
+        self.way.lookup(self, addresses, groups);
     }
 
     /// This reader with another way of looking up in bulk; `None` where the CPU lacks it.
     pub fn with_bulk(self, bulk: Bulk) -> Option<Self> {
-        bulk.available().then_some(Self { bulk, ..self })
+        Way::new(bulk).map(|way| Self { way, ..self })
+    }
+
+    /// How [`Reader::lookup_bulk`] goes about it.
+    pub fn bulk(&self) -> Bulk {
+        self.way.bulk()
     }
 
     #[inline]
@@ -160,6 +165,6 @@ impl<'m> Reader<'m> {
 
 impl core::fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Reader").field("memory", &self.memory).field("bulk", &self.bulk).finish()
+        f.debug_struct("Reader").field("memory", &self.memory).field("bulk", &self.bulk()).finish()
     }
 }
