@@ -88,7 +88,8 @@ impl Client {
             .body(Full::new(Bytes::from(json.unwrap_or_default())))
             .map_err(|error| Error::Broken(error.to_string()))?;
         let response = timeout(PATIENCE, sender.send_request(request)).await;
-        let response = response.map_err(|_| Error::Broken("it takes too long".to_owned()))?.map_err(broken)?;
+        let response =
+            response.map_err(|_| Error::Broken("it takes too long".to_owned()))?.map_err(broken)?;
         if response.status().is_success() {
             return Ok(response);
         }

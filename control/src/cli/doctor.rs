@@ -70,7 +70,8 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// AF_XDP with need_wakeup and bpf_link for XDP: Linux 5.9. What is tested begins later.
 fn kernel(release: &str) -> Finding {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let what = format!("kernel {release}");
     match version {
@@ -95,13 +96,18 @@ fn rights(status: &str) -> Finding {
     if missing.is_empty() {
         return finding(Grade::Good, "capabilities: all that are needed", "");
     }
-    let advice = "run as root, or by deploy/systemd/millrace.service, which grants them; only `run` needs them";
+    let advice =
+        "run as root, or by deploy/systemd/millrace.service, which grants them; only `run` needs them";
     finding(Grade::Warning, format!("capabilities: this user lacks {}", missing.join(", ")), advice)
 }
 
 fn jit(setting: &str) -> Finding {
     match setting {
-        "0" => finding(Grade::Warning, "the BPF compiler is off: XDP programs are interpreted", "sysctl net.core.bpf_jit_enable=1"),
+        "0" => finding(
+            Grade::Warning,
+            "the BPF compiler is off: XDP programs are interpreted",
+            "sysctl net.core.bpf_jit_enable=1",
+        ),
         _ => finding(Grade::Good, "BPF programs are compiled", ""),
     }
 }
@@ -117,7 +123,11 @@ fn cpus(config: &Config, online: &str) -> Finding {
     let missing: Vec<_> = config.dataplane.workers.iter().filter(|&&cpu| !exists(cpu)).collect();
     if !missing.is_empty() {
         let advice = format!("CPUs that are online: {online}");
-        return finding(Grade::Bad, format!("dataplane.workers names CPUs that are not there: {missing:?}"), advice);
+        return finding(
+            Grade::Bad,
+            format!("dataplane.workers names CPUs that are not there: {missing:?}"),
+            advice,
+        );
     }
     finding(Grade::Good, format!("CPUs {online}"), "")
 }
@@ -139,11 +149,16 @@ fn device(name: &str, class: &Path) -> Finding {
     });
     let up = read(dir.join("operstate")) != "down";
     let driver_name = driver.as_deref().unwrap_or("virtual");
-    let what = format!("{name}: {driver_name}, {}, MTU {}", plural(queues, "receive queue"), read(dir.join("mtu")));
+    let what =
+        format!("{name}: {driver_name}, {}, MTU {}", plural(queues, "receive queue"), read(dir.join("mtu")));
     match driver.as_deref() {
         _ if !up => finding(Grade::Warning, format!("{what}, down"), format!("ip link set {name} up")),
         Some(driver) if ZERO_COPY.contains(&driver) => finding(Grade::Good, what, ""),
-        Some(_) => finding(Grade::Warning, what, "not known for zero-copy: packets may be copied, which costs speed; see `millrace show interfaces`"),
+        Some(_) => finding(
+            Grade::Warning,
+            what,
+            "not known for zero-copy: packets may be copied, which costs speed; see `millrace show interfaces`",
+        ),
         None => finding(Grade::Good, what, ""),
     }
 }

@@ -39,7 +39,9 @@ pub(super) enum Error {
          Start it with `systemctl start millrace` or `millrace run`; if it uses another run directory, name it with --run-dir."
     )]
     NotRunning { socket: String, error: io::Error },
-    #[error("{socket}: permission denied\nRun this as root, or as a member of the group that owns the socket.")]
+    #[error(
+        "{socket}: permission denied\nRun this as root, or as a member of the group that owns the socket."
+    )]
     Denied { socket: String },
     #[error("the routing process broke off its answer: {0}")]
     Broken(String),

@@ -48,7 +48,8 @@ pub(super) fn apply(
     out: &mut Out,
 ) -> Result<Exit, Error> {
     let file = absolute(client, file)?;
-    let path = confirm.map_or_else(|| "/api/v1/apply".to_owned(), |seconds| format!("/api/v1/apply?confirm={seconds}"));
+    let path = confirm
+        .map_or_else(|| "/api/v1/apply".to_owned(), |seconds| format!("/api/v1/apply?confirm={seconds}"));
     let answer = client.post(&path, &json!({ "file": file }))?;
     if json {
         out.bytes(&answer)?;

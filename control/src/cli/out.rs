@@ -111,11 +111,19 @@ mod tests {
 
     #[test]
     fn numbers_sizes_and_times() {
-        let numbers = [(0, "0"), (999, "999"), (1000, "1,000"), (1_050_000, "1,050,000"), (u64::MAX, "18,446,744,073,709,551,615")];
+        let numbers = [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_050_000, "1,050,000"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ];
         for (value, text) in numbers {
             assert_eq!(number(value), text);
         }
-        for (value, text) in [(0, "0 B"), (999, "999 B"), (1024, "1.00 KiB"), (15_728_640, "15.0 MiB"), (u64::MAX, "16.0 EiB")] {
+        for (value, text) in
+            [(0, "0 B"), (999, "999 B"), (1024, "1.00 KiB"), (15_728_640, "15.0 MiB"), (u64::MAX, "16.0 EiB")]
+        {
             assert_eq!(bytes(value), text);
         }
         for (value, text) in [(0, "00:00:00"), (3_661, "01:01:01"), (273_906, "3d 04:05:06")] {

@@ -43,9 +43,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) fn run(config: &Path, run_dir: &Path) -> Result<Exit, Error> {
     // In a directory of its own choice a child would look for relative names elsewhere.
-    let absolute = |path: &Path| {
-        std::path::absolute(path).map_err(|error| Error::File { path: path.to_owned(), error })
-    };
+    let absolute =
+        |path: &Path| std::path::absolute(path).map_err(|error| Error::File { path: path.to_owned(), error });
     let (config, run_dir) = (absolute(config)?, absolute(run_dir)?);
     let loaded = config::load(&config)?;
     start_log();
@@ -53,10 +52,13 @@ pub(super) fn run(config: &Path, run_dir: &Path) -> Result<Exit, Error> {
         tracing::warn!("{warning}");
     }
     make_run_dir(&run_dir).map_err(|error| Error::File { path: run_dir.clone(), error })?;
-    let lock = RunDirLock::take(&run_dir, "run.lock").map_err(|error| Error::File { path: run_dir.clone(), error })?;
+    let lock = RunDirLock::take(&run_dir, "run.lock")
+        .map_err(|error| Error::File { path: run_dir.clone(), error })?;
     let Some(_lock) = lock else {
         let dir = run_dir.display();
-        return Err(Error::Failed(format!("another `millrace run` uses {dir}: choose another directory with --run-dir")));
+        return Err(Error::Failed(format!(
+            "another `millrace run` uses {dir}: choose another directory with --run-dir"
+        )));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Failed(format!("no runtime: {error}")))?;
@@ -96,7 +98,8 @@ struct Program {
 
 impl Program {
     fn new(name: &'static str, args: Vec<std::ffi::OsString>) -> Result<Self, Error> {
-        let own = std::env::current_exe().map_err(|error| Error::Failed(format!("no path to this program: {error}")))?;
+        let own = std::env::current_exe()
+            .map_err(|error| Error::Failed(format!("no path to this program: {error}")))?;
         let path = own.with_file_name(name);
         if !path.is_file() {
             return Err(Error::Failed(format!(
@@ -267,18 +270,21 @@ impl Supervisor {
 
     fn start(&mut self, which: Which) -> Result<(), Error> {
         let program = self.program(which);
-        program.start().map_err(|error| {
-            Error::Failed(format!("{} cannot be started: {error}", program.path.display()))
-        })
+        program
+            .start()
+            .map_err(|error| Error::Failed(format!("{} cannot be started: {error}", program.path.display())))
     }
 
     fn ended(&mut self, which: Which, status: io::Result<ExitStatus>) -> Result<(), Error> {
         let ready = self.ready;
         let program = self.program(which);
         let name = program.name;
-        let status = status.map_err(|error| Error::Failed(format!("{name} cannot be waited for: {error}")))?;
+        let status =
+            status.map_err(|error| Error::Failed(format!("{name} cannot be waited for: {error}")))?;
         if status.code() == Some(Exit::Usage as i32) {
-            return Err(Error::Child(format!("{name} says that the configuration is wrong; its reasons are above")));
+            return Err(Error::Child(format!(
+                "{name} says that the configuration is wrong; its reasons are above"
+            )));
         }
         let pause_for = program.plan_restart();
         if !ready && HOPELESS <= program.failures {

@@ -27,8 +27,8 @@ pub enum Effect {
     RestartDataplane,
 }
 
-/// Settings the dataplane fixes when it starts.
-const FIXED_AT_START: [&str; 3] = ["dataplane.workers", "dataplane.mode", "dataplane.frames"];
+/// What the dataplane fixes when it starts: the settings of this section.
+const FIXED_AT_START: &str = "dataplane.";
 
 /// Every difference, by section and name. Empty: the two mean the same.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
@@ -64,7 +64,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 fn effect(setting: &str) -> Effect {
-    if FIXED_AT_START.contains(&setting) { Effect::RestartDataplane } else { Effect::Live }
+    if setting.starts_with(FIXED_AT_START) { Effect::RestartDataplane } else { Effect::Live }
 }
 
 enum Setting<'c> {

@@ -24,8 +24,8 @@ pub use model::{
     Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Router, StaticRoute, StaticTarget, StaticVia,
 };
 pub use problem::{ConfigError, Problem, Severity};
-pub use sections::on_failure_name;
 pub use reference::{Key, SECTIONS, Section, markdown};
+pub use sections::on_failure_name;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -65,7 +65,6 @@ pub struct Interface {
     pub addresses: Vec<InterfaceAddress>,
     /// Always `None`: this version refuses NAT roles, so that nothing leaves untranslated.
     pub nat: Option<api::NatRole>,
-    /// Always `Off`: this version refuses the others.
     pub urpf: api::Urpf,
     pub on_failure: api::OnFailure,
     pub queues: api::Queues,

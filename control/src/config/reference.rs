@@ -67,7 +67,7 @@ pub(super) const ROUTER: Section = Section {
 pub(super) const DATAPLANE: Section = Section {
     name: "dataplane",
     repeated: false,
-    help: "How packets are forwarded. Changes of `workers`, `mode` and `frames` take a restart of the dataplane.",
+    help: "How packets are forwarded. Changes here take a restart of the dataplane.",
     keys: &[
         key(
             "workers",
@@ -123,9 +123,10 @@ pub(super) const INTERFACE: Section = Section {
         ),
         key(
             "urpf",
+            "\"off\", \"loose\" or \"strict\"",
             "\"off\"",
-            "\"off\"",
-            "Reverse path check of sources (RFC 3704). `loose` and `strict` are not in this version: refused.",
+            "Reverse path check of sources (RFC 3704). `strict`: the way back to the source is this interface. \
+             `loose`: there is a way back at all; a default route counts.",
         ),
         key(
             "on-failure",
@@ -257,6 +258,6 @@ pub fn markdown() -> String {
     out.push_str("\n## Not in this version\n\nRefused, so that no setting is silently without effect: ");
     let names: Vec<_> = NOT_BUILT.iter().map(|(name, what)| format!("`[{name}]` ({what})")).collect();
     out.push_str(&names.join(", "));
-    out.push_str(", an interface's `nat` role, `urpf` other than `\"off\"`, `express = \"on\"`.\n");
+    out.push_str(", an interface's `nat` role, `express = \"on\"`.\n");
     out
 }

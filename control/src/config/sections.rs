@@ -243,19 +243,7 @@ fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<
         ));
         Some(role)
     });
-    let urpf = table.get("urpf").and_then(|field| {
-        let urpf = reader.choice(&field, URPF)?;
-        if urpf != api::Urpf::Off {
-            let urpf = name_of(URPF, &urpf);
-            reader.reject(
-                &field,
-                format_args!(
-                    "cannot be \"{urpf}\": this version of Millrace does not check reverse paths yet"
-                ),
-            );
-        }
-        Some(urpf)
-    });
+    let urpf = table.get("urpf").and_then(|field| reader.choice(&field, URPF));
     let on_failure = table.get("on-failure").and_then(|field| reader.choice(&field, ON_FAILURE));
     let queues = table.get("queues").and_then(|field| queues(reader, &field));
     let default_on_failure = if nat.is_some() { api::OnFailure::Drop } else { api::OnFailure::Kernel };

@@ -91,9 +91,7 @@ fn prefixes(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Destinations> 
         reader.reject(field, "cannot be empty");
         return None;
     }
-    // Absolute, so that the configuration means the same wherever it is written down.
-    let beside = reader.source.path.parent().unwrap_or(Path::new("")).join(name);
-    let path = std::path::absolute(&beside).unwrap_or(beside);
+    let path = reader.source.path.parent().unwrap_or(Path::new("")).join(name);
     match prefix_file::read(&path) {
         Ok(prefixes) => {
             if prefixes.is_empty() {
@@ -101,7 +99,8 @@ fn prefixes(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Destinations> 
                     .field_problem(field, format_args!("names {}, which holds no prefix", path.display()));
                 reader.push(problem.warning());
             }
-            Some((prefixes.into(), Some(path)))
+            // Absolute, so that the configuration means the same wherever it is written down.
+            Some((prefixes.into(), Some(std::path::absolute(&path).unwrap_or(path))))
         }
         Err(prefix_file::Error::Unreadable(error)) => {
             let what = format_args!("names {}, which cannot be read: {error}", path.display());

@@ -32,7 +32,7 @@ fn what_is_said_about_wrong_files() {
         ("not a table", "router = 3\n".into()),
         // -- not built yet
         ("later sections", "[nat]\n[[nat.pool]]\nname = \"wan\"\n[rip]\n[ospf]\n[bgp]\n[policy]\n".into()),
-        ("later settings", format!("{ETH0}nat = \"outside\"\nurpf = \"strict\"\n[dataplane]\nexpress = \"on\"\n")),
+        ("later settings", format!("{ETH0}nat = \"outside\"\n[dataplane]\nexpress = \"on\"\n")),
         // -- [router]
         ("router", "[router]\nname = \"edge one\"\nrouter-id = \"10.0.0\"\nasn = 0\n".into()),
         ("router id zero", "[router]\nrouter-id = \"0.0.0.0\"\nasn = 23456\n".into()),
@@ -56,7 +56,7 @@ fn what_is_said_about_wrong_files() {
         ),
         ("addresses as a string", format!("{ETH0}addresses = \"10.0.0.1/24\"\n")),
         ("an address twice", format!("{ETH0}addresses = [\"10.0.0.1/24\"]\n[[interface]]\nname = \"eth1\"\naddresses = [\"10.0.0.1/16\"]\n")),
-        ("on-failure and queues", format!("{ETH0}on-failure = \"explode\"\nqueues = \"al\"\n")),
+        ("choices of an interface", format!("{ETH0}on-failure = \"explode\"\nqueues = \"al\"\nurpf = \"feasible\"\n")),
         ("queue numbers", format!("{ETH0}queues = [0, 0, 64]\n")),
         ("no queues", format!("{ETH0}queues = []\n")),
         // -- [[static]]
@@ -132,7 +132,7 @@ frames = 4_096
 [[interface]]
 name = "eth0"
 addresses = ["192.0.2.2/30", "10.1.0.0/31"]
-urpf = "off"
+urpf = "strict"
 on-failure = "drop"
 queues = [3, 1]
 
@@ -198,7 +198,7 @@ fn a_full_file_and_its_effective_form() {
     name = "eth0"
     addresses = ["192.0.2.2/30", "10.1.0.0/31"]
     # nat: none: plain routing
-    urpf = "off"
+    urpf = "strict"
     on-failure = "drop"
     queues = [3, 1]
 
@@ -259,7 +259,7 @@ fn a_full_file_and_its_effective_form() {
                 api::InterfaceConfig {
                     name: "eth0".to_owned(),
                     nat: None,
-                    urpf: api::Urpf::Off,
+                    urpf: api::Urpf::Strict,
                     on_failure: api::OnFailure::Drop,
                     queues: api::Queues::Only(vec![3, 1]),
                 },

@@ -319,7 +319,8 @@ impl Pages for FibPages {
 
     async fn next(&mut self, limit: usize) -> Result<Vec<report::FibRoute>, ApiError> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let page = ask(&self.handle, api::Query::FibRoutes { after: self.after, limit }, take::fib_routes).await?;
+        let page =
+            ask(&self.handle, api::Query::FibRoutes { after: self.after, limit }, take::fib_routes).await?;
         self.after = page.last().map(|route| route.prefix).or(self.after);
         Ok(page)
     }
@@ -406,11 +407,10 @@ struct File {
 
 /// The configuration a request brings: the text itself, or the name of a file.
 async fn posted(app: &App, request: Request) -> Result<Loaded, ApiError> {
-    let json = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
+    let json =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(
+            |value| value.split(';').next().is_some_and(|kind| kind.trim() == "application/json"),
+        );
     let body = body(request.into_body()).await?;
     let path = if json {
         let File { file } = serde_json::from_slice(&body)
@@ -429,7 +429,9 @@ async fn posted(app: &App, request: Request) -> Result<Loaded, ApiError> {
         None => config::parse_bytes(body.into(), &beside),
     };
     // A million routes take a moment: not on a thread that others need.
-    Ok(tokio::task::spawn_blocking(read).await.map_err(|_| ApiError::Stopped(crate::runtime::handle::Stopped))??)
+    Ok(tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| ApiError::Stopped(crate::runtime::handle::Stopped))??)
 }
 
 async fn body(mut body: Body) -> Result<Bytes, ApiError> {

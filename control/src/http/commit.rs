@@ -83,18 +83,26 @@ impl Commits {
     }
 
     /// Puts a configuration in force until the time has passed or [`Commits::confirm`] is called.
-    pub(super) async fn apply_on_probation(&self, config: Config, seconds: u64) -> Result<ApplyReport, ApiError> {
+    pub(super) async fn apply_on_probation(
+        &self,
+        config: Config,
+        seconds: u64,
+    ) -> Result<ApplyReport, ApiError> {
         if !PROBATION.contains(&seconds) {
             let (from, to) = PROBATION.into_inner();
-            return Err(ApiError::BadRequest(format!("a confirmation takes {from} to {to} seconds, not {seconds}")));
+            return Err(ApiError::BadRequest(format!(
+                "a confirmation takes {from} to {to} seconds, not {seconds}"
+            )));
         }
         let mut state = self.shared.state.lock().await;
         let before = self.shared.handle.config();
-        let confirmed = state.pending.as_ref().map_or_else(|| before.clone(), |pending| pending.confirmed.clone());
+        let confirmed =
+            state.pending.as_ref().map_or_else(|| before.clone(), |pending| pending.confirmed.clone());
         // First on disk: from here on a crash leads back.
         let path = self.shared.run_dir.join(UNCONFIRMED);
-        std::fs::write(&path, confirmed.to_string())
-            .map_err(|error| ApiError::BadRequest(format!("{} cannot be written: {error}", path.display())))?;
+        std::fs::write(&path, confirmed.to_string()).map_err(|error| {
+            ApiError::BadRequest(format!("{} cannot be written: {error}", path.display()))
+        })?;
         let report = match self.shared.handle.apply(config).await {
             Ok(report) => report,
             Err(error) => {
@@ -135,7 +143,9 @@ impl Commits {
         let target = match (&state.pending, &state.previous) {
             (Some(pending), _) => pending.confirmed.clone(),
             (None, Some(previous)) => previous.clone(),
-            (None, None) => return Err(ApiError::Conflict("nothing was applied before that could be returned to")),
+            (None, None) => {
+                return Err(ApiError::Conflict("nothing was applied before that could be returned to"));
+            }
         };
         let before = self.shared.handle.config();
         let report = self.shared.handle.apply(Config::clone(&target)).await?;

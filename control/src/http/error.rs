@@ -31,7 +31,9 @@ pub(super) enum ApiError {
     Conflict(&'static str),
     #[error(transparent)]
     Dataplane(#[from] DataplaneAway),
-    #[error("the dataplane gave another answer than was asked for: control and dataplane are of different builds")]
+    #[error(
+        "the dataplane gave another answer than was asked for: control and dataplane are of different builds"
+    )]
     Answer,
     #[error("no answer within {0} seconds")]
     Timeout(u64),
@@ -63,9 +65,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         let failure = match self {
-            Self::Config(error) => {
-                Failure { error: "the configuration is not right; nothing has changed".to_owned(), problems: error.problems }
-            }
+            Self::Config(error) => Failure {
+                error: "the configuration is not right; nothing has changed".to_owned(),
+                problems: error.problems,
+            },
             other => Failure { error: other.to_string(), problems: Vec::new() },
         };
         (status, Json(failure)).into_response()

@@ -72,7 +72,13 @@ impl Server {
     }
 
     /// Answers until `stop` is there. `config_file` is the file that is read at start and on SIGHUP.
-    pub async fn run(self, handle: Handle, commits: Commits, config_file: PathBuf, stop: impl Future<Output = ()>) {
+    pub async fn run(
+        self,
+        handle: Handle,
+        commits: Commits,
+        config_file: PathBuf,
+        stop: impl Future<Output = ()>,
+    ) {
         let (publish, listener) = watch::channel(view::Listener::default());
         let app = Arc::new(App::new(handle.clone(), commits, config_file, listener));
         tokio::select! {

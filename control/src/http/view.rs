@@ -194,7 +194,8 @@ impl Interface {
         report: Result<&report::Interface, &str>,
     ) -> Self {
         let own_problem = status.and_then(|status| status.problem.clone());
-        let addresses = report.map_or_else(|_| status.map(|s| s.addresses.as_slice()), |r| Some(&r.addresses));
+        let addresses =
+            report.map_or_else(|_| status.map(|s| s.addresses.as_slice()), |r| Some(&r.addresses));
         let seen = report.ok();
         Self {
             name: configured.name.clone(),

@@ -173,7 +173,9 @@ impl Families {
             }
         }
         let frames = &counters.frames;
-        for (state, count) in [("free", frames.free), ("fill", frames.fill), ("tx", frames.tx), ("held", frames.held)] {
+        for (state, count) in
+            [("free", frames.free), ("fill", frames.fill), ("tx", frames.tx), ("held", frames.held)]
+        {
             self.count("millrace_frames", &[state], count);
         }
         self.count("millrace_frames_configured", &[], frames.total);

@@ -32,7 +32,8 @@ impl Process {
         // The name in parentheses may hold blanks and parentheses itself; what follows the last one is regular.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
-        let boot_time = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<f64>().ok()?;
+        let boot_time =
+            boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<f64>().ok()?;
         let resident_kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         let resident_kib: u64 = resident_kib.trim().strip_suffix(" kB")?.trim().parse().ok()?;
         Some(Self {

@@ -47,10 +47,22 @@ const PROCESS: &[&str] = &["process"];
 /// All of them, in the order of the output. Values are bytes, seconds and packets, never multiples.
 pub const METRICS: &[Metric] = &[
     // -- the processes
-    gauge("millrace_build_info", &["version", "router"], "Always 1; the version of the routing process and the router's name."),
+    gauge(
+        "millrace_build_info",
+        &["version", "router"],
+        "Always 1; the version of the routing process and the router's name.",
+    ),
     gauge("millrace_dataplane_up", &[], "1 while the dataplane is connected to the routing process."),
-    counter("millrace_dataplane_connects_total", &[], "Connections made to the dataplane since the routing process started."),
-    gauge("millrace_config_restart_pending", &[], "Settings that are not in force before the dataplane is restarted."),
+    counter(
+        "millrace_dataplane_connects_total",
+        &[],
+        "Connections made to the dataplane since the routing process started.",
+    ),
+    gauge(
+        "millrace_config_restart_pending",
+        &[],
+        "Settings that are not in force before the dataplane is restarted.",
+    ),
     gauge("millrace_process_start_time_seconds", PROCESS, "When the process started, in seconds since 1970."),
     gauge("millrace_process_resident_memory_bytes", PROCESS, "Resident memory of the process."),
     counter("millrace_process_cpu_seconds_total", PROCESS, "User and system CPU time of the process."),
@@ -58,35 +70,87 @@ pub const METRICS: &[Metric] = &[
     gauge("millrace_interface_up", INTERFACE, "1 while the interface is up and has carrier."),
     gauge("millrace_interface_in_service", INTERFACE, "1 while the dataplane forwards on the interface."),
     gauge("millrace_interface_mtu_bytes", INTERFACE, "MTU of the interface."),
-    counter("millrace_interface_rx_packets_total", INTERFACE, "Packets the workers received; those for the host itself are not among them."),
+    counter(
+        "millrace_interface_rx_packets_total",
+        INTERFACE,
+        "Packets the workers received; those for the host itself are not among them.",
+    ),
     counter("millrace_interface_rx_bytes_total", INTERFACE, "Bytes the workers received, with link headers."),
     counter("millrace_interface_tx_packets_total", INTERFACE, "Packets the workers sent."),
     counter("millrace_interface_tx_bytes_total", INTERFACE, "Bytes the workers sent, with link headers."),
-    counter("millrace_xdp_outcomes_total", &["interface", "outcome"], "Frames by what the XDP program decided."),
-    gauge("millrace_xsk_mode", &["interface", "queue", "mode"], "Always 1; the mode the queue's socket is bound in: zero-copy, copy or generic."),
-    counter("millrace_xsk_rx_dropped_total", QUEUE, "Frames the kernel dropped for other reasons than those below (XDP_STATISTICS)."),
-    counter("millrace_xsk_rx_ring_full_total", QUEUE, "Frames dropped because the worker did not empty the receive ring in time."),
-    counter("millrace_xsk_fill_ring_empty_total", QUEUE, "Times the kernel found no free frame for reception."),
+    counter(
+        "millrace_xdp_outcomes_total",
+        &["interface", "outcome"],
+        "Frames by what the XDP program decided.",
+    ),
+    gauge(
+        "millrace_xsk_mode",
+        &["interface", "queue", "mode"],
+        "Always 1; the mode the queue's socket is bound in: zero-copy, copy or generic.",
+    ),
+    counter(
+        "millrace_xsk_rx_dropped_total",
+        QUEUE,
+        "Frames the kernel dropped for other reasons than those below (XDP_STATISTICS).",
+    ),
+    counter(
+        "millrace_xsk_rx_ring_full_total",
+        QUEUE,
+        "Frames dropped because the worker did not empty the receive ring in time.",
+    ),
+    counter(
+        "millrace_xsk_fill_ring_empty_total",
+        QUEUE,
+        "Times the kernel found no free frame for reception.",
+    ),
     counter("millrace_xsk_tx_ring_empty_total", QUEUE, "Times the kernel found nothing to send."),
-    counter("millrace_xsk_rx_invalid_descriptors_total", QUEUE, "Invalid descriptors in the fill ring; not 0 is a defect."),
-    counter("millrace_xsk_tx_invalid_descriptors_total", QUEUE, "Invalid descriptors in the transmit ring; not 0 is a defect."),
+    counter(
+        "millrace_xsk_rx_invalid_descriptors_total",
+        QUEUE,
+        "Invalid descriptors in the fill ring; not 0 is a defect.",
+    ),
+    counter(
+        "millrace_xsk_tx_invalid_descriptors_total",
+        QUEUE,
+        "Invalid descriptors in the transmit ring; not 0 is a defect.",
+    ),
     // -- packets
     counter("millrace_verdicts_total", &["verdict"], "Packets by what was decided about them."),
-    counter("millrace_drops_total", &["reason"], "Packets that were not forwarded, by reason; `millrace show drops` explains each."),
+    counter(
+        "millrace_drops_total",
+        &["reason"],
+        "Packets that were not forwarded, by reason; `millrace show drops` explains each.",
+    ),
     counter("millrace_icmp_sent_total", &["type"], "ICMP errors sent, by type/code."),
-    gauge("millrace_frames", &["state"], "Packet buffers by where they are: free, fill (posted for reception), tx (being sent), held (waiting for a neighbour)."),
+    gauge(
+        "millrace_frames",
+        &["state"],
+        "Packet buffers by where they are: free, fill (posted for reception), tx (being sent), held (waiting for a neighbour).",
+    ),
     gauge("millrace_frames_configured", &[], "Packet buffers in all."),
-    gauge("millrace_frames_lost", &[], "Packet buffers that are nowhere: not 0 for long is a defect. Sampled while workers run, so a moment's few are none."),
+    gauge(
+        "millrace_frames_lost",
+        &[],
+        "Packet buffers that are nowhere: not 0 for long is a defect. Sampled while workers run, so a moment's few are none.",
+    ),
     // -- workers
     counter("millrace_worker_busy_seconds_total", WORKER, "Time the worker processed packets."),
     counter("millrace_worker_idle_seconds_total", WORKER, "Time the worker waited for packets."),
     counter("millrace_worker_packets_total", WORKER, "Packets the worker received."),
     counter("millrace_worker_wakeups_total", WORKER, "System calls made to wake the kernel."),
     histogram("millrace_worker_burst_packets", WORKER, "Packets received at once."),
-    gauge("millrace_worker_frames", &["worker", "state"], "Packet buffers in the worker's hands: free (its cache) or held (waiting for a neighbour)."),
+    gauge(
+        "millrace_worker_frames",
+        &["worker", "state"],
+        "Packet buffers in the worker's hands: free (its cache) or held (waiting for a neighbour).",
+    ),
     // -- forwarding table
     gauge("millrace_fib_routes", &[], "Routes in the forwarding table."),
-    gauge("millrace_fib_generation", &["side"], "Last generation of changes: sent by control, in force in the dataplane."),
+    gauge(
+        "millrace_fib_generation",
+        &["side"],
+        "Last generation of changes: sent by control, in force in the dataplane.",
+    ),
     gauge("millrace_fib_synced", &[], "1 while the dataplane has acknowledged everything."),
     gauge("millrace_fib_slots", &["table"], "Capacity of the forwarding table's parts."),
     gauge("millrace_fib_slots_used", &["table"], "Used part of that capacity."),
@@ -94,7 +158,11 @@ pub const METRICS: &[Metric] = &[
     counter("millrace_fib_refused_total", &[], "Operations the dataplane refused."),
     counter("millrace_fib_resyncs_total", &[], "Times everything was sent to the dataplane again."),
     counter("millrace_fib_swept_total", &[], "Left-over entries removed at the end of a resync."),
-    counter("millrace_fib_mismatch_total", &[], "Differences between routing and forwarding table that the audit found and repaired."),
+    counter(
+        "millrace_fib_mismatch_total",
+        &[],
+        "Differences between routing and forwarding table that the audit found and repaired.",
+    ),
     counter("millrace_fib_audit_rounds_total", &[], "Complete comparisons of the two tables."),
     // -- routing table
     gauge("millrace_rib_prefixes", &[], "Prefixes with at least one candidate."),
@@ -103,7 +171,11 @@ pub const METRICS: &[Metric] = &[
     // -- kernel mirror
     gauge("millrace_kernel_routes", &[], "Routes mirrored into the kernel's main table."),
     gauge("millrace_kernel_routes_pending", &[], "Prefixes whose last change the kernel does not have yet."),
-    gauge("millrace_kernel_routes_foreign", &[], "Prefixes left alone because somebody else's route is there."),
+    gauge(
+        "millrace_kernel_routes_foreign",
+        &[],
+        "Prefixes left alone because somebody else's route is there.",
+    ),
     counter("millrace_kernel_errors_total", &[], "Changes the kernel refused."),
 ];
 
@@ -118,7 +190,13 @@ pub fn markdown() -> String {
     );
     for metric in METRICS {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        let row = format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind.name(), labels.join(", "), metric.help);
+        let row = format!(
+            "| `{}` | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.name(),
+            labels.join(", "),
+            metric.help
+        );
         out.push_str(&row);
     }
     out

@@ -23,7 +23,9 @@ fn names_follow_the_conventions() {
         for suffix in ["_count", "_sum", "_bucket", "_info_total"] {
             assert!(!name.ends_with(suffix), "{name}: {suffix} is reserved");
         }
-        for unit in ["_ms", "_milliseconds", "_kb", "_percent", "_minutes", "_gauge", "_counter", "_histogram"] {
+        for unit in
+            ["_ms", "_milliseconds", "_kb", "_percent", "_minutes", "_gauge", "_counter", "_histogram"]
+        {
             assert!(!name.contains(unit), "{name}: not a base unit, or the type in the name");
         }
         assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{name}: help is a sentence");
@@ -42,7 +44,11 @@ fn the_document_is_the_one_in_the_tree() {
     if std::env::var_os("MILLRACE_WRITE_DOCS").is_some() {
         std::fs::write(&path, markdown()).unwrap();
     } else {
-        assert!(written == markdown(), "{} is out of date: run the tests with MILLRACE_WRITE_DOCS=1", path.display());
+        assert!(
+            written == markdown(),
+            "{} is out of date: run the tests with MILLRACE_WRITE_DOCS=1",
+            path.display()
+        );
     }
 }
 
@@ -121,7 +127,8 @@ fn scrape() -> Scrape {
     status.audit.mismatches_total = 77;
     status.audit.rounds_total = 78;
     status.rib.prefixes = 81;
-    status.rib.protocols = vec![handle::ProtocolStatus { protocol: millrace_rib::Protocol::Static, candidates: 82 }];
+    status.rib.protocols =
+        vec![handle::ProtocolStatus { protocol: millrace_rib::Protocol::Static, candidates: 82 }];
     status.rib.nexthops = 90;
     status.rib.nexthops_resolved = 83;
     status.mirror.routes = 84;
@@ -165,7 +172,8 @@ fn without_a_dataplane_its_metrics_are_absent() {
     };
     let text = render(&away);
     assert!(text.contains("millrace_dataplane_up 0\n"));
-    for absent in ["millrace_drops_total", "millrace_fib_routes", "millrace_interface_up", "millrace_worker_"] {
+    for absent in ["millrace_drops_total", "millrace_fib_routes", "millrace_interface_up", "millrace_worker_"]
+    {
         assert!(!text.contains(absent), "{absent}");
     }
 }
@@ -179,7 +187,8 @@ fn deployed_files_name_only_metrics_that_exist() {
         for entry in std::fs::read_dir(deploy.join(folder)).into_iter().flatten().flatten() {
             let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
             for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
-                let base = ["_bucket", "_sum", "_count"].iter().find_map(|s| word.strip_suffix(s)).unwrap_or(word);
+                let base =
+                    ["_bucket", "_sum", "_count"].iter().find_map(|s| word.strip_suffix(s)).unwrap_or(word);
                 if word.starts_with("millrace_") {
                     let known = METRICS.iter().any(|metric| metric.name == word || metric.name == base);
                     assert!(known, "{}: {word}", entry.path().display());

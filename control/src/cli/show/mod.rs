@@ -118,9 +118,9 @@ pub(super) fn show(client: &Client, what: &What, out: &mut Out) -> Result<Exit, 
         What::Fib { address: None, routes: false, json } => either(client, "fib", *json, out, tables::fib),
         What::Nexthops(json) => either(client, "nexthops", *json, out, tables::nexthops),
         What::Neighbors(json) => either(client, "neighbors", *json, out, tables::neighbors),
-        What::Counters(counted) => {
-            either(client, "counters", counted.json, out, |view, out| tables::counters(view, counted.all, out))
-        }
+        What::Counters(counted) => either(client, "counters", counted.json, out, |view, out| {
+            tables::counters(view, counted.all, out)
+        }),
         What::Drops(counted) => {
             either(client, "drops", counted.json, out, |view, out| tables::drops(view, counted.all, out))
         }

@@ -131,20 +131,21 @@ mod tests {
 
     #[test]
     fn next_hops_in_words() {
-        let via = |gateway: Option<&str>, interface: Option<&str>, weight, active, resolved: &[(&str, &str)]| {
-            let path = |(interface, gateway): &(&str, &str)| PathView {
-                interface: (*interface).to_owned(),
-                gateway: Some(gateway.parse().unwrap()),
-                weight: 1,
+        let via =
+            |gateway: Option<&str>, interface: Option<&str>, weight, active, resolved: &[(&str, &str)]| {
+                let path = |(interface, gateway): &(&str, &str)| PathView {
+                    interface: (*interface).to_owned(),
+                    gateway: Some(gateway.parse().unwrap()),
+                    weight: 1,
+                };
+                nexthop(&NexthopView {
+                    gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+                    interface: interface.map(str::to_owned),
+                    weight,
+                    active,
+                    resolved: resolved.iter().map(path).collect(),
+                })
             };
-            nexthop(&NexthopView {
-                gateway: gateway.map(|gateway| gateway.parse().unwrap()),
-                interface: interface.map(str::to_owned),
-                weight,
-                active,
-                resolved: resolved.iter().map(path).collect(),
-            })
-        };
         assert_eq!(via(Some("192.0.2.1"), Some("eth0"), 1, true, &[]), "via 192.0.2.1, eth0");
         assert_eq!(via(Some("192.0.2.1"), Some("eth0"), 2, true, &[]), "via 192.0.2.1, eth0, weight 2");
         assert_eq!(via(None, Some("eth1"), 1, true, &[]), "on eth1");

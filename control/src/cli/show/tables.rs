@@ -26,7 +26,8 @@ pub(super) fn interfaces(mut views: Vec<view::Interface>, out: &mut Out) -> Resu
             bytes(view.tx_bytes),
         ]
     });
-    let header = ["INTERFACE", "STATE", "MODE", "#MTU", "ADDRESSES", "#RX PACKETS", "#RX", "#TX PACKETS", "#TX"];
+    let header =
+        ["INTERFACE", "STATE", "MODE", "#MTU", "ADDRESSES", "#RX PACKETS", "#RX", "#TX PACKETS", "#TX"];
     out.line(table(&header, rows))?;
     for view in &views {
         if let Some(problem) = &view.problem {
@@ -63,7 +64,12 @@ pub(super) fn fib(view: view::Fib, out: &mut Out) -> Result<(), Error> {
         let share = if used == 0 { "0 %".to_owned() } else { format!("{share:.1} %") };
         vec![name.to_owned(), number(used.into()), number(all.into()), share]
     };
-    out.line(format_args!("{} routes, generation {} ({})", number(fib.routes), fib.generation, in_step(&view)))?;
+    out.line(format_args!(
+        "{} routes, generation {} ({})",
+        number(fib.routes),
+        fib.generation,
+        in_step(&view)
+    ))?;
     let rows = [
         used("tbl8 groups (prefixes longer than /24)", fib.tbl8_used, fib.tbl8_total),
         used("next-hop groups", fib.groups_used, fib.groups_total),
@@ -116,7 +122,8 @@ pub(super) fn nexthops(views: Vec<view::Nexthop>, out: &mut Out) -> Result<(), E
     let rows = views.iter().map(|view| {
         let group = &view.group;
         let paths: Vec<_> = group.paths.iter().map(path).collect();
-        let neighbours: Vec<_> = view.dataplane.iter().flat_map(|d| &d.members).map(|m| m.state.clone()).collect();
+        let neighbours: Vec<_> =
+            view.dataplane.iter().flat_map(|d| &d.members).map(|m| m.state.clone()).collect();
         let state = match (group.active, group.installed) {
             (false, _) => "unresolved",
             (true, true) => "installed",
@@ -154,7 +161,8 @@ pub(super) fn neighbors(views: Vec<report::Neighbor>, out: &mut Out) -> Result<(
             view.address.to_string(),
             view.mac.map_or_else(|| "-".to_owned(), |mac| mac.to_string()),
             view.state.clone(),
-            view.used_seconds_ago.map_or_else(|| "never".to_owned(), |seconds| format!("{} s ago", number(seconds))),
+            view.used_seconds_ago
+                .map_or_else(|| "never".to_owned(), |seconds| format!("{} s ago", number(seconds))),
         ]
     });
     out.line(table(&["INTERFACE", "ADDRESS", "MAC", "STATE", "#USED"], rows))
@@ -312,7 +320,10 @@ pub(super) fn version(view: view::Version, out: &mut Out) -> Result<(), Error> {
     };
     let lines = [
         ("Command", env!("CARGO_PKG_VERSION").to_owned()),
-        ("Control", format!("{} (pid {}, up {})", view.version, view.control_pid, duration(view.uptime_seconds))),
+        (
+            "Control",
+            format!("{} (pid {}, up {})", view.version, view.control_pid, duration(view.uptime_seconds)),
+        ),
         ("Dataplane", dataplane),
         ("Router", view.name.unwrap_or_else(|| "-".to_owned())),
         ("Kernel", view.kernel),
