@@ -180,7 +180,5 @@ fn next_hop(state: &State, link: &Link, source: &InterfaceAddress) -> Ipv4Addr {
         }
         State::Garbage { .. } => None,
     };
-    better
-        .filter(|gateway| source.reaches(*gateway) && !link.interface.has_address(*gateway))
-        .unwrap_or(Ipv4Addr::UNSPECIFIED)
+    better.filter(|gateway| source.reaches(*gateway)).unwrap_or(Ipv4Addr::UNSPECIFIED)
 }

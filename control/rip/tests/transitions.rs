@@ -12,7 +12,7 @@ const NET: &str = "192.0.2.0/24";
 
 /// `state | event | next state | what is said on eth1 | what the routing table is told`. Metrics are as received; one
 /// is added. `A3` is "valid, through A, received as 3". In `A3?` A has been silent for half the time-out; in `A3+B3` and
-/// `A3+B4` B has offered the same and a worse path. `16` is garbage collection, `own` a redistributed route.
+/// `A3+B4` B has offered the same and a worse path, in `A3+B3?` it has been silent since then. `16` is garbage collection, `own` a redistributed route.
 const TABLE: &str = "
     absent | A:3      | A3     | 4  | 4 A
     absent | A:16     | absent | -  | -
@@ -59,6 +59,14 @@ const TABLE: &str = "
     A3+B4  | time-out | 16     | 16 | gone
     A3+B4  | own      | own    | 1  | -
     A3+B4  | withdraw | A3     | -  | -
+    A3+B3? | A:3      | A3     | -  | -
+    A3+B3? | A:4      | A4     | 5  | 5 A
+    A3+B3? | A:16     | 16     | 16 | gone
+    A3+B3? | B:3      | A3     | -  | -
+    A3+B3? | B:2      | B2     | 3  | 3 B
+    A3+B3? | B:16     | A3     | -  | -
+    A3+B3? | own      | own    | 1  | -
+    A3+B3? | withdraw | A3     | -  | -
     16     | A:3      | A3     | 4  | 4 A
     16     | A:16     | 16     | -  | -
     16     | B:3      | B3     | 4  | 4 B
@@ -114,6 +122,11 @@ fn in_state(state: &str) -> Router {
         "A3+B3" | "A3+B4" => {
             router.hear(A, &[route(NET, 3)]);
             router.hear(B, &[route(NET, if state == "A3+B3" { 3 } else { 4 })]);
+        }
+        "A3+B3?" => {
+            router.hear(B, &[route(NET, 3)]);
+            router.pass(Duration::from_secs(95));
+            router.hear(A, &[route(NET, 3)]);
         }
         "16" => {
             router.hear(A, &[route(NET, 3)]);

@@ -139,6 +139,19 @@ fn time_out_and_garbage_collection() {
     assert_eq!(removed.0 - heard, Duration::from_secs(180));
 }
 
+/// RFC 2453 §3.8: a route that comes back stays, whatever the deletion that had begun.
+#[test]
+fn a_route_that_comes_back_in_time() {
+    let mut router = Router::quiet();
+    router.hear(A, &[route(NET, 3)]);
+    router.hear(A, &[route(NET, 16)]);
+    router.pass(Duration::from_secs(60));
+    router.hear(A, &[route(NET, 3)]);
+    router.pass(Duration::from_secs(100));
+    let view = router.rip.routes(router.now).find(|view| view.prefix == prefix(NET)).unwrap();
+    assert_eq!(view.metric.get(), 4);
+}
+
 /// RFC 2453 §3.10.2: 25 entries a message; a long table goes out at a pace, complete and without repetition.
 #[test]
 fn long_tables() {
