@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millrace_engine::VerdictKind::{Drop, Reply};
-use millrace_engine::{EngineConfig, IcmpSource, Rate};
+use millrace_engine::{EngineConfig, IcmpMessage, IcmpSource, Rate};
 use millrace_fib::Resolution;
 
 use crate::rig::{
@@ -197,6 +197,35 @@ fn errors_from_an_unnumbered_interface() {
     let mut router = Router::with_config(&memory, config);
     router.receive([(BARE, &said.rx[0].1[..])]);
     check(&said, &router);
+}
+
+/// §4.2.2.9, §4.3.2.2: a TTL of the router's own choosing, whatever the original's.
+#[test]
+fn the_ttl_of_errors_is_configurable() {
+    for (ttl, original) in [(64, 200), (255, 64), (17, 2)] {
+        let memory = memory();
+        let mut config = config();
+        config.ttl = ttl;
+        let mut router = Router::with_config(&memory, config);
+        router.receive([(LAN, &Datagram { ttl: original, ..Datagram::to("8.8.8.8") }.on(LAN)[..])]);
+        assert_eq!(router.bench.tx[0].1[22], ttl);
+    }
+}
+
+/// §4.3.3.3, RFC 6633 §3: no message the router can send is of type 4, however full its queues are.
+#[test]
+fn there_is_no_source_quench() {
+    assert!(IcmpMessage::ALL.iter().all(|message| !message.name().starts_with("4/")));
+    run_on(
+        vec![Case {
+            name: "a full queue",
+            rx: vec![(LAN, Datagram::default().on(LAN))],
+            verdict: Drop,
+            tx: vec![],
+            moved: &[("drop tx-full", 1)],
+        }],
+        |router| router.bench.tx_room = 0,
+    );
 }
 
 /// An error goes where the sender's address is routed, or nowhere.

@@ -3,7 +3,9 @@
 use millrace_engine::VerdictKind::Tx;
 use millrace_net::PortId;
 
-use crate::rig::{CLIENT, Case, DF, Datagram, LAN, Out, WAN, addr, run, run_on, udp};
+use crate::rig::{
+    CLIENT, Case, DF, Datagram, LAN, Out, Router, WAN, addr, check, config, memory, run, run_on, udp,
+};
 
 /// From a host of the LAN to what the LAN's other router has.
 fn case(name: &'static str, src: &str, dst: &str, redirected: bool) -> Case {
@@ -18,7 +20,7 @@ fn case(name: &'static str, src: &str, dst: &str, redirected: bool) -> Case {
     }
 }
 
-fn on(port: PortId) -> impl Fn(&mut crate::rig::Router<'_>) {
+fn on(port: PortId) -> impl Fn(&mut Router<'_>) {
     move |router| router.set_port(port, |port| port.redirects = true)
 }
 
@@ -83,4 +85,22 @@ fn a_redirect_needs_a_free_frame() {
         router.frames -= router.bench.free.len();
         router.bench.free.clear();
     });
+}
+
+/// §5.2.7.2: source-routed packets, where they are forwarded at all, are never redirected.
+#[test]
+fn a_source_routed_packet_is_not_redirected() {
+    let rx = vec![(
+        LAN,
+        Datagram { options: vec![131, 7, 4, 9, 9, 9, 9, 0], ..Datagram::to("172.16.1.1") }.on(LAN),
+    )];
+    let case =
+        Case { name: "LSRR", rx, verdict: Tx, tx: vec![Out::Forwarded(LAN, "192.0.2.20")], moved: &[] };
+    let memory = memory();
+    let mut config = config();
+    config.source_routes = true;
+    let mut router = Router::with_config(&memory, config);
+    on(LAN)(&mut router);
+    router.receive([(LAN, &case.rx[0].1[..])]);
+    check(&case, &router);
 }
