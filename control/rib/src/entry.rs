@@ -44,6 +44,13 @@ pub(crate) struct Several {
     pub(crate) merged: Option<GroupId>,
 }
 
+/// The candidates of all prefixes that have several.
+#[derive(Debug, Default)]
+pub(crate) struct AllSeveral {
+    list: Vec<Several>,
+    free: Vec<u32>,
+}
+
 /// Which of the candidates packets follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Choice {
@@ -81,16 +88,120 @@ impl Slot {
         self.told &= !QUEUED;
     }
 
-    pub(crate) fn candidates<'s>(&'s self, several: &'s [Several]) -> &'s [Candidate] {
+    pub(crate) fn candidates<'s>(&'s self, several: &'s AllSeveral) -> &'s [Candidate] {
         match &self.body {
             Body::Empty => &[],
             Body::One(candidate) => core::slice::from_ref(candidate),
-            Body::Several(index) => &several[*index as usize].candidates,
+            Body::Several(index) => &several.get(*index).candidates,
+        }
+    }
+}
+
+impl AllSeveral {
+    pub(crate) fn get(&self, index: u32) -> &Several {
+        &self.list[index as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> &mut Several {
+        &mut self.list[index as usize]
+    }
+
+    /// Adds a candidate to a slot; returns the one of the same source that it replaces. Equal ones stay as old.
+    pub(crate) fn put(&mut self, slot: &mut Slot, candidate: Candidate) -> Option<Candidate> {
+        match slot.body {
+            Body::Empty => {
+                slot.body = Body::One(candidate);
+                None
+            }
+            Body::One(old) if old.is_of(candidate.protocol, candidate.instance) => {
+                slot.body = Body::One(candidate.or_old(old));
+                Some(old)
+            }
+            Body::One(old) => {
+                slot.body = Body::Several(self.add(old, candidate));
+                None
+            }
+            Body::Several(index) => {
+                let candidates = &mut self.get_mut(index).candidates;
+                let place =
+                    candidates.iter_mut().find(|old| old.is_of(candidate.protocol, candidate.instance));
+                let replaced = match place {
+                    Some(place) => Some(core::mem::replace(place, candidate.or_old(*place))),
+                    None => {
+                        candidates.push(candidate);
+                        None
+                    }
+                };
+                candidates.sort_by_key(Candidate::rank);
+                replaced
+            }
+        }
+    }
+
+    /// Takes a candidate out of a slot. A single one left is packed later, see [`AllSeveral::pack`].
+    pub(crate) fn take(&mut self, slot: &mut Slot, protocol: Protocol, instance: u16) -> Option<Candidate> {
+        match slot.body {
+            Body::Empty => None,
+            Body::One(candidate) => {
+                let meant = candidate.is_of(protocol, instance);
+                if meant {
+                    slot.body = Body::Empty;
+                }
+                meant.then_some(candidate)
+            }
+            Body::Several(index) => {
+                let candidates = &mut self.get_mut(index).candidates;
+                let at = candidates.iter().position(|candidate| candidate.is_of(protocol, instance))?;
+                Some(candidates.remove(at))
+            }
+        }
+    }
+
+    /// What a slot holds from here on: with one candidate left, or none, it needs no [`Several`].
+    pub(crate) fn pack(&mut self, index: u32) -> Body {
+        let several = self.get_mut(index);
+        let body = match several.candidates[..] {
+            [] => Body::Empty,
+            [one] => Body::One(one),
+            [..] => return Body::Several(index),
+        };
+        *several = Several::default();
+        self.free.push(index);
+        body
+    }
+
+    fn add(&mut self, a: Candidate, b: Candidate) -> u32 {
+        let mut candidates = vec![a, b];
+        candidates.sort_by_key(Candidate::rank);
+        let several = Several { candidates, merged: None };
+        match self.free.pop() {
+            Some(index) => {
+                self.list[index as usize] = several;
+                index
+            }
+            None => {
+                self.list.push(several);
+                u32::try_from(self.list.len() - 1).expect("there are fewer than 2^32 prefixes in memory")
+            }
         }
     }
 }
 
 impl Candidate {
+    fn is_of(&self, protocol: Protocol, instance: u16) -> bool {
+        (self.protocol, self.instance) == (protocol, instance)
+    }
+
+    /// Whether nothing but the age differs.
+    pub(crate) fn is_same_route(&self, other: &Self) -> bool {
+        Self { since: 0, ..*self } == Self { since: 0, ..*other }
+    }
+
+    /// Itself, as old as `old` where that is the same route.
+    fn or_old(self, old: Self) -> Self {
+        if self.is_same_route(&old) { old } else { self }
+    }
+
     /// Best first. Metrics compare within a protocol only.
     pub(crate) fn rank(&self) -> (u8, Protocol, u32, u16) {
         (self.distance, self.protocol, self.metric, self.instance)

@@ -21,6 +21,7 @@ mod entry;
 pub mod nexthop;
 pub mod prefix_map;
 pub mod protocol;
+mod resolve;
 pub mod rib;
 mod sets;
 mod tracker;

@@ -1,7 +1,7 @@
 //! A map from prefixes, in address order, made for a million of them.
 //!
 //! Sorted chunks of at most [`CHUNK`] keys under one array of their first keys: a look-up is two binary searches, an
-//! insertion moves a few kilobytes at most, a walk reads memory front to back. Keys cost 8 bytes, values their size,
+//! insertion moves three kilobytes at most, a walk reads memory front to back. Keys cost 8 bytes, values their size,
 //! and chunks filled in ascending order stay full. Covering prefixes are found by predecessor search: they sort
 //! before what they cover.
 
@@ -10,7 +10,7 @@ use core::net::Ipv4Addr;
 use millrace_net::Prefix;
 
 /// Keys a chunk holds at most.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 
 #[derive(Clone, Debug)]
 pub struct PrefixMap<T> {

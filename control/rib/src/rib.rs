@@ -5,12 +5,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use millrace_net::{Instant, Prefix};
 
-use crate::entry::{self, Body, Candidate, Choice, Several, Slot};
-use crate::nexthop::{self, Found, IfIndex, Kind, Nexthop, Special, Target, Unresolved, Via};
+use crate::entry::{self, AllSeveral, Body, Candidate, Choice, Slot};
+use crate::nexthop::{IfIndex, Kind, Target, Via};
 use crate::prefix_map::PrefixMap;
 use crate::protocol::Protocol;
 use crate::sets::{CROWD, GroupId, Sets, Users};
-use crate::tracker::{Look, Search, Tracker};
+use crate::tracker::Tracker;
 
 /// A protocol's candidate for a prefix.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,11 +63,10 @@ impl Default for Settings {
 pub struct Rib {
     pub(crate) settings: Settings,
     pub(crate) table: PrefixMap<Slot>,
-    pub(crate) several: Vec<Several>,
-    several_free: Vec<u32>,
+    pub(crate) several: AllSeveral,
     pub(crate) sets: Sets,
     pub(crate) tracker: Tracker,
-    up: BTreeSet<IfIndex>,
+    pub(crate) up: BTreeSet<IfIndex>,
     pub(crate) candidates: [usize; Protocol::ALL.len()],
     /// Routes the dataplane has.
     pub(crate) routes: usize,
@@ -98,8 +97,7 @@ impl Rib {
         Self {
             settings,
             table: PrefixMap::default(),
-            several: Vec::new(),
-            several_free: Vec::new(),
+            several: AllSeveral::default(),
             sets: Sets::default(),
             tracker: Tracker::default(),
             up: BTreeSet::new(),
@@ -120,81 +118,33 @@ impl Rib {
         let Route { protocol, instance, distance, metric, target: _ } = *route;
         let candidate = Candidate { protocol, distance, instance, metric, set, since };
         let slot = self.table.get_or_insert_with(prefix, Slot::new);
-        let replaced = match slot.body {
-            Body::Empty => {
-                slot.body = Body::One(candidate);
-                None
-            }
-            Body::One(old) if same_source(&old, &candidate) => {
-                slot.body = Body::One(kept_age(old, candidate));
-                Some(old)
-            }
-            Body::One(old) => {
-                let mut candidates = vec![old, candidate];
-                candidates.sort_by_key(Candidate::rank);
-                let several = Several { candidates, merged: None };
-                let index = match self.several_free.pop() {
-                    Some(index) => {
-                        self.several[index as usize] = several;
-                        index
-                    }
-                    None => {
-                        self.several.push(several);
-                        u32::try_from(self.several.len() - 1)
-                            .expect("fewer than 2^32 prefixes with several routes")
-                    }
-                };
-                slot.body = Body::Several(index);
-                None
-            }
-            Body::Several(index) => {
-                let candidates = &mut self.several[index as usize].candidates;
-                let replaced = match candidates.iter_mut().find(|old| same_source(old, &candidate)) {
-                    Some(place) => Some(core::mem::replace(place, kept_age(*place, candidate))),
-                    None => {
-                        candidates.push(candidate);
-                        None
-                    }
-                };
-                candidates.sort_by_key(Candidate::rank);
-                replaced
-            }
-        };
+        let replaced = self.several.put(slot, candidate);
+        if replaced.is_some_and(|old| old.is_same_route(&candidate)) {
+            // Never the last holder: the old candidate has it too.
+            let _ = self.sets.release(set);
+            return;
+        }
+        if slot.queue() {
+            self.queue.push_back(prefix);
+        }
         match replaced {
-            Some(old) if old.rank() == candidate.rank() && old.set == set => {
-                // The set has one holder more than before.
-                let _ = self.sets.release(set);
-                return;
-            }
             Some(old) => self.drop_set(old.set, prefix),
             None => self.candidates[protocol.index()] += 1,
         }
         self.sets.add_user(set, prefix);
-        self.touch(prefix, protocol);
+        self.tracker.prefix_changed(prefix, protocol == Protocol::Connected);
     }
 
     /// Removes a candidate. Absent is fine.
     pub fn remove(&mut self, prefix: Prefix, protocol: Protocol, instance: u16) {
         let Some(slot) = self.table.get_mut(prefix) else { return };
-        let is_meant =
-            |candidate: &Candidate| (candidate.protocol, candidate.instance) == (protocol, instance);
-        let removed = match slot.body {
-            Body::Empty => return,
-            Body::One(candidate) if is_meant(&candidate) => {
-                slot.body = Body::Empty;
-                candidate
-            }
-            Body::One(_) => return,
-            Body::Several(index) => {
-                let candidates = &mut self.several[index as usize].candidates;
-                let Some(at) = candidates.iter().position(is_meant) else { return };
-                candidates.remove(at)
-                // A single one left is packed by the drain, which also lets go of the merged set.
-            }
-        };
+        let Some(removed) = self.several.take(slot, protocol, instance) else { return };
+        if slot.queue() {
+            self.queue.push_back(prefix);
+        }
         self.candidates[protocol.index()] -= 1;
         self.drop_set(removed.set, prefix);
-        self.touch(prefix, protocol);
+        self.tracker.prefix_changed(prefix, protocol == Protocol::Connected);
     }
 
     /// Whether frames can leave through an interface. Unknown ones are down.
@@ -311,12 +261,6 @@ impl Rib {
         self.sets.bury(id);
     }
 
-    /// The candidates of a prefix have changed: it is looked at, and so are gateways that may depend on it.
-    fn touch(&mut self, prefix: Prefix, protocol: Protocol) {
-        self.tracker.prefix_changed(prefix, protocol == Protocol::Connected);
-        self.enqueue(prefix);
-    }
-
     fn enqueue(&mut self, prefix: Prefix) {
         if self.table.get_mut(prefix).is_some_and(Slot::queue) {
             self.queue.push_back(prefix);
@@ -407,33 +351,44 @@ impl Rib {
     fn settle(&mut self, prefix: Prefix, deltas: &mut Vec<Delta>) {
         let Some(slot) = self.table.get_mut(prefix) else { return };
         slot.unqueue();
-        let (told, body) = (slot.told(), slot.body);
-        let chosen = match body {
+        let told = slot.told();
+        let chosen = match slot.body {
             Body::Empty => None,
             Body::One(candidate) => self.sets.get(candidate.set).kind.is_some().then_some(candidate.set),
-            Body::Several(index) => self.choose_of_several(index),
-        };
-        if let Some(group) = chosen {
-            self.tell_group(group, deltas);
-        }
-        let slot = self.table.get_mut(prefix).expect("nothing was removed since it was found");
-        if let Body::Several(index) = slot.body {
-            let several = &mut self.several[index as usize];
-            if let [] | [_] = several.candidates[..] {
-                slot.body = several.candidates.first().map_or(Body::Empty, |one| Body::One(*one));
-                *several = Several::default();
-                self.several_free.push(index);
+            Body::Several(index) => {
+                let chosen = self.choose_of_several(index);
+                let body = self.several.pack(index);
+                if let Some(slot) = self.table.get_mut(prefix) {
+                    slot.body = body;
+                    slot.set_told(chosen);
+                }
+                if matches!(body, Body::Empty) {
+                    self.table.remove(prefix);
+                }
+                return self.tell(prefix, told, chosen, deltas);
             }
-        }
+        };
         slot.set_told(chosen);
-        if chosen.is_none() && matches!(slot.body, Body::Empty) {
+        if matches!(slot.body, Body::Empty) {
             self.table.remove(prefix);
         }
+        self.tell(prefix, told, chosen, deltas);
+    }
+
+    /// Tells that the route of a prefix uses another group than before.
+    fn tell(
+        &mut self,
+        prefix: Prefix,
+        told: Option<GroupId>,
+        chosen: Option<GroupId>,
+        deltas: &mut Vec<Delta>,
+    ) {
         if told == chosen {
             return;
         }
         match chosen {
             Some(group) => {
+                self.tell_group(group, deltas);
                 self.sets.use_group(group);
                 deltas.push(Delta::RouteUpsert { prefix, group });
             }
@@ -448,7 +403,7 @@ impl Rib {
 
     /// The group of the best of several candidates. Keeps the set they were merged into, and lets go of the last one.
     fn choose_of_several(&mut self, index: u32) -> Option<GroupId> {
-        let several = &self.several[index as usize];
+        let several = self.several.get(index);
         let old = several.merged;
         let (chosen, merged) = match entry::choose(&several.candidates, &self.sets) {
             Choice::Nothing => (None, None),
@@ -459,7 +414,7 @@ impl Rib {
                 (Some(merged), Some(merged))
             }
         };
-        self.several[index as usize].merged = merged;
+        self.several.get_mut(index).merged = merged;
         if let Some(old) = old {
             self.release(old);
         }
@@ -480,141 +435,6 @@ impl Rib {
             }
         }
     }
-
-    /// What a target comes to with what is known of its gateways.
-    fn resolved(&self, target: &Target) -> Option<Kind> {
-        let is_up = |interface| self.up.contains(&interface);
-        nexthop::combine(target, self.settings.max_paths, is_up, |gateway| self.tracker.found(gateway))
-    }
-
-    /// Searches for a gateway anew. True if the outcome differs from the last one.
-    fn search(&mut self, gateway: Ipv4Addr) -> bool {
-        let mut search = Search::default();
-        let found = match self.resolve(gateway, &mut search) {
-            Found::Nothing(_) if search.exhausted() => Found::Nothing(Unresolved::TooDeep),
-            Found::Nothing(Unresolved::NoRoute) if search.looped => Found::Nothing(Unresolved::Loop),
-            found @ (Found::Paths(_) | Found::Special(_) | Found::Nothing(_)) => found,
-        };
-        self.tracker.settle(gateway, found, search)
-    }
-
-    /// One step of a search: see [`crate::tracker`].
-    fn resolve(&self, gateway: Ipv4Addr, search: &mut Search) -> Found {
-        if search.path.contains(&gateway) {
-            search.looped = true;
-            return Found::Nothing(Unresolved::Loop);
-        }
-        if search.exhausted() {
-            return Found::Nothing(Unresolved::TooDeep);
-        }
-        let (found, shortest) = match self.directly(gateway, search) {
-            Some(direct) => direct,
-            None => {
-                search.path.push(gateway);
-                let found = self.recursively(gateway, search);
-                search.path.pop();
-                found
-            }
-        };
-        search.looks.push(Look { at: gateway, shortest });
-        found
-    }
-
-    /// What is found on the subnets of interfaces, and the length of the prefix that decided.
-    fn directly(&self, gateway: Ipv4Addr, search: &mut Search) -> Option<(Found, u8)> {
-        for (prefix, slot) in self.table.covering(gateway) {
-            for candidate in slot.candidates(&self.several) {
-                let target = &self.sets.get(candidate.set).target;
-                if **target == Target::Local && prefix.len() == 32 {
-                    return Some((Found::Nothing(Unresolved::OwnAddress), 32));
-                }
-                if candidate.protocol != Protocol::Connected {
-                    continue;
-                }
-                for nexthop in target.nexthops() {
-                    if let Via::Interface(interface) = nexthop.via {
-                        search.interfaces.insert(interface);
-                        if self.up.contains(&interface) {
-                            return Some((on_link(interface, gateway), prefix.len()));
-                        }
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// What is found through other routes, and the length of the prefix that decided.
-    fn recursively(&self, gateway: Ipv4Addr, search: &mut Search) -> (Found, u8) {
-        for (prefix, slot) in self.table.covering(gateway) {
-            let candidates = slot.candidates(&self.several);
-            if prefix == Prefix::DEFAULT && !self.settings.resolve_via_default {
-                let reason =
-                    if candidates.is_empty() { Unresolved::NoRoute } else { Unresolved::OnlyDefault };
-                return (Found::Nothing(reason), 0);
-            }
-            for (start, end) in entry::classes(candidates) {
-                let class = &candidates[start..end];
-                let kind = if entry::is_merged(class, &self.sets) {
-                    self.resolved_in(&entry::merge(class, &self.sets), search)
-                } else {
-                    class.iter().find_map(|one| self.resolved_in(&self.sets.get(one.set).target, search))
-                };
-                let Some(kind) = kind else { continue };
-                let found = match kind {
-                    Kind::Forward(paths) => Found::Paths(paths),
-                    Kind::Glean(interface) => on_link(interface, gateway),
-                    Kind::Local => Found::Nothing(Unresolved::OwnAddress),
-                    Kind::Blackhole => Found::Special(Special::Blackhole),
-                    Kind::Unreachable => Found::Special(Special::Unreachable),
-                    Kind::Prohibit => Found::Special(Special::Prohibit),
-                };
-                return (found, prefix.len());
-            }
-        }
-        (Found::Nothing(Unresolved::NoRoute), 0)
-    }
-
-    /// What a target comes to in the middle of a search.
-    fn resolved_in(&self, target: &Target, search: &mut Search) -> Option<Kind> {
-        for nexthop in target.nexthops() {
-            match nexthop.via {
-                Via::OnLink { interface, .. } | Via::Interface(interface) => {
-                    search.interfaces.insert(interface);
-                }
-                Via::Gateway(_) => {}
-            }
-        }
-        let is_up = |interface| self.up.contains(&interface);
-        nexthop::combine(target, self.settings.max_paths, is_up, |gateway| self.resolve(gateway, search))
-    }
-
-    /// Why a gateway is not usable; none if it is.
-    pub fn unresolved(&self, gateway: Ipv4Addr) -> Option<Unresolved> {
-        match self.tracker.found(gateway) {
-            Found::Paths(_) | Found::Special(_) => None,
-            Found::Nothing(reason) => Some(reason),
-        }
-    }
-
-    /// What a next hop of a candidate comes to.
-    pub fn nexthop_kind(&self, nexthop: Nexthop) -> Option<Kind> {
-        self.resolved(&Target::Nexthops(vec![nexthop]))
-    }
-}
-
-fn same_source(a: &Candidate, b: &Candidate) -> bool {
-    (a.protocol, a.instance) == (b.protocol, b.instance)
-}
-
-/// `new`, as old as `old` where they are equal.
-fn kept_age(old: Candidate, new: Candidate) -> Candidate {
-    let equal = old.rank() == new.rank() && old.set == new.set;
-    Candidate { since: if equal { old.since } else { new.since }, ..new }
-}
-
-fn on_link(interface: IfIndex, gateway: Ipv4Addr) -> Found {
-    Found::Paths(vec![nexthop::Path { interface, gateway, weight: 1 }])
 }
 
 fn gateways(target: &Target) -> Vec<Ipv4Addr> {

@@ -1,4 +1,5 @@
 //! Random histories: whatever came before, the forwarding table is the one a naive reading of the rules gives.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 
@@ -60,7 +61,7 @@ impl Oracle {
             let class: Vec<_> = routes.drain(..n).collect();
             let all_gateways = class.iter().all(|r| match &r.target {
                 Target::Nexthops(n) => n.iter().all(|n| !matches!(n.via, Via::Interface(_))),
-                _ => false,
+                Target::Local | Target::Blackhole | Target::Unreachable | Target::Prohibit => false,
             });
             let reached = if all_gateways {
                 let mut merged: BTreeMap<Via, u16> = BTreeMap::new();
@@ -143,7 +144,7 @@ impl Oracle {
                             Via::Interface(interface) if self.up.contains(&interface) => {
                                 return Some(on(interface));
                             }
-                            _ => {}
+                            Via::Interface(_) | Via::OnLink { .. } | Via::Gateway(_) => {}
                         }
                     }
                 }
@@ -156,7 +157,7 @@ impl Oracle {
         match found? {
             Reached::Other(Kind::Glean(interface)) => Some(on(interface)),
             Reached::Other(Kind::Local) => None,
-            found => Some(found),
+            found @ (Reached::Other(_) | Reached::Paths(_)) => Some(found),
         }
     }
 }

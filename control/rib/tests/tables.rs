@@ -1,4 +1,5 @@
 //! The rules one by one, each as a short history and what the dataplane is told.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 
