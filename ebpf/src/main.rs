@@ -90,17 +90,12 @@ fn decide(ctx: &XdpContext, interface: Interface) -> XdpOutcome {
 /// Gives the frame to the socket of its queue, if there is one.
 #[inline(always)]
 fn to_worker(ctx: &XdpContext, interface: Interface) -> XdpOutcome {
-    let (fallback, without_worker) = match interface.fail_open {
-        true => (xdp_action::XDP_PASS, XdpOutcome::NoWorkerPassed),
-        false => (xdp_action::XDP_DROP, XdpOutcome::NoWorkerDropped),
-    };
     let queue = ctx.rx_queue_index();
-    if queue >= MAX_QUEUES {
-        return without_worker;
-    }
-    match XSKS.redirect(interface.xsk_base + queue, u64::from(fallback)) {
-        Ok(_) => XdpOutcome::Redirected,
-        Err(_) => without_worker,
+    let redirected = queue < MAX_QUEUES && XSKS.redirect(interface.xsk_base + queue, 0).is_ok();
+    match (redirected, interface.fail_open) {
+        (true, _) => XdpOutcome::Redirected,
+        (false, true) => XdpOutcome::NoWorkerPassed,
+        (false, false) => XdpOutcome::NoWorkerDropped,
     }
 }
 
