@@ -19,6 +19,8 @@ pub struct PrefixMap<T> {
     /// Never empty ones.
     chunks: Vec<Chunk<T>>,
     len: usize,
+    /// The key inserted last.
+    newest: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +38,7 @@ struct Place {
 
 impl<T> Default for PrefixMap<T> {
     fn default() -> Self {
-        Self { firsts: Vec::new(), chunks: Vec::new(), len: 0 }
+        Self { firsts: Vec::new(), chunks: Vec::new(), len: 0, newest: 0 }
     }
 }
 
@@ -174,6 +176,7 @@ impl<T> PrefixMap<T> {
 
     fn insert_at(&mut self, place: Place, key: u64, value: T) -> Place {
         self.len += 1;
+        let before = core::mem::replace(&mut self.newest, key);
         let Some(chunk) = self.chunks.get_mut(place.chunk) else {
             self.firsts.push(key);
             self.chunks.push(Chunk { keys: vec![key], values: vec![value] });
@@ -187,13 +190,20 @@ impl<T> PrefixMap<T> {
             }
             return place;
         }
-        // Ascending input leaves full chunks behind; any other splits in the middle.
-        let split = if place.index == CHUNK { CHUNK } else { CHUNK / 2 };
-        let behind = Chunk { keys: chunk.keys.split_off(split), values: chunk.values.split_off(split) };
+        // Ascending input splits where it goes on, and so leaves full chunks behind; any other in the middle.
+        let follows = place.index.checked_sub(1).is_some_and(|left| chunk.keys[left] == before);
+        let split = if follows { place.index } else { CHUNK / 2 };
+        // All the room it may need at once: growing by and by leaves holes of every size in the heap.
+        let mut behind = Chunk { keys: Vec::with_capacity(CHUNK), values: Vec::with_capacity(CHUNK) };
+        behind.keys.extend(chunk.keys.drain(split..));
+        behind.values.extend(chunk.values.drain(split..));
         let (left, right) = (place.chunk, place.chunk + 1);
         self.chunks.insert(right, behind);
-        let place =
-            if place.index < split { place } else { Place { chunk: right, index: place.index - split } };
+        let place = if place.index < split || split < CHUNK && follows {
+            place
+        } else {
+            Place { chunk: right, index: place.index - split }
+        };
         let chunk = &mut self.chunks[place.chunk];
         chunk.keys.insert(place.index, key);
         chunk.values.insert(place.index, value);
@@ -309,6 +319,13 @@ mod tests {
         }
         check(&map, &model);
         assert_eq!(map.chunks.len(), 10_000usize.div_ceil(CHUNK));
+        // Also before what is there already.
+        let mut low = PrefixMap::default();
+        for i in (9_900..10_000u32).chain(0..9_900) {
+            low.insert(Prefix::truncated(Ipv4Addr::from_bits(i << 8), 24), i);
+        }
+        check(&low, &model);
+        assert!(low.chunks.len() <= 10_000usize.div_ceil(CHUNK) + 1);
         for i in 0..10_000u32 {
             if i % 16 != 0 {
                 let prefix = Prefix::truncated(Ipv4Addr::from_bits(i << 8), 24);

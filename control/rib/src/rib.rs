@@ -188,7 +188,8 @@ impl Rib {
     pub fn drain(&mut self, limit: usize, deltas: &mut Vec<Delta>) {
         self.resolve_stale();
         self.tell_groups(deltas);
-        if self.queue.is_empty() && self.walk.running {
+        // Steady churn must not keep the walk waiting.
+        if self.walk.running && self.queue.len() < limit {
             self.walk_on(limit * STRIDE);
         }
         for _ in 0..limit {

@@ -351,6 +351,19 @@ fn a_gateway_that_returns_in_time_costs_little() {
 }
 
 #[test]
+fn churn_does_not_keep_a_crowd_from_leaving() {
+    let mut world = World::new();
+    world.crowd(1000, &via("10.0.1.1"));
+    world.settle();
+    world.rib.set_interface(ETH1, false);
+    for i in 0..200 {
+        world.insert("192.0.2.0/24", &via(["10.0.0.1", "10.0.0.2"][i % 2]));
+        world.fib.drain(&mut world.rib, 64);
+    }
+    assert!(!world.fib.routes.keys().any(|prefix| p("32.0.0.0/8").covers(*prefix)));
+}
+
+#[test]
 fn few_routes_leave_without_a_detour() {
     let mut world = World::new();
     world.insert("192.0.2.0/24", &via("10.0.1.1"));
