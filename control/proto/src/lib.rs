@@ -19,6 +19,7 @@ pub mod interface;
 pub mod keychain;
 pub mod mac;
 pub mod machine;
+pub mod reasons;
 pub mod record;
 pub mod rng;
 pub mod route;

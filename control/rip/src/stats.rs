@@ -1,53 +1,10 @@
 //! What is counted, and why messages and entries are refused. One variant, one counter, one label in the metrics.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::wire::DecodeError;
 
-/// Declares an enum of reasons with its names and a counter array.
-macro_rules! reasons {
-    ($(#[$meta:meta])* $name:ident, $counters:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-        #[serde(rename_all = "kebab-case")]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
-
-        impl $name {
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// In metrics and in `show rip`.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $label,)+ }
-            }
-        }
-
-        #[doc = concat!("How often each [`", stringify!($name), "`] was met.")]
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-        pub struct $counters([u64; $name::ALL.len()]);
-
-        impl $counters {
-            pub fn get(&self, reason: $name) -> u64 {
-                self.0.get(reason as usize).copied().unwrap_or(0)
-            }
-
-            pub fn total(&self) -> u64 {
-                self.0.iter().sum()
-            }
-
-            pub fn iter(&self) -> impl Iterator<Item = ($name, u64)> {
-                $name::ALL.iter().copied().zip(self.0)
-            }
-
-            pub(crate) fn count(&mut self, reason: $name) {
-                if let Some(counter) = self.0.get_mut(reason as usize) {
-                    *counter += 1;
-                }
-            }
-        }
-    };
-}
-
-reasons! {
+millrace_proto::reasons! {
     /// Why a whole message was ignored. RFC 2453 §3.9.2, §4.1, §4.6; RFC 4822 §3.
     BadPacket, BadPackets {
         /// Shorter than a header.
@@ -86,7 +43,7 @@ reasons! {
     }
 }
 
-reasons! {
+millrace_proto::reasons! {
     /// Why one entry of a response was ignored. RFC 2453 §3.9.2.
     BadRoute, BadRoutes {
         /// Not IPv4.
