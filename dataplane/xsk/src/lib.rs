@@ -18,14 +18,14 @@
 //! Not implemented: multi-buffer frames (`XDP_USE_SG`; their fragments are refused and counted), unaligned chunks,
 //! several sockets on one queue.
 
-#[expect(unsafe_code, reason = "socket options that no crate wraps")]
-mod busy;
 mod cache;
 mod error;
 #[expect(unsafe_code, reason = "a frame is memory that the kernel writes while it has it")]
 mod frame;
 #[expect(unsafe_code, reason = "the memory of a BPF map")]
 mod mapped;
+#[expect(unsafe_code, reason = "socket options that no crate wraps")]
+mod options;
 #[expect(unsafe_code, reason = "the rings are memory shared with the kernel")]
 mod ring;
 mod socket;
@@ -33,11 +33,11 @@ mod stats;
 #[expect(unsafe_code, reason = "the UMEM is memory shared with the kernel")]
 mod umem;
 
-pub use busy::BusyPoll;
 pub use cache::Cache;
 pub use error::{MapError, OpenError, OpenFailure, OpenStep, UmemError};
 pub use frame::Frame;
 pub use mapped::MappedWords;
+pub use options::BusyPoll;
 pub use socket::{Bind, BoundMode, RingSizes, Socket, SocketConfig, Wake};
 pub use stats::{Census, SocketGauges, XdpStatistics};
 pub use umem::{Umem, UmemConfig};

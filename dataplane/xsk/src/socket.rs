@@ -11,9 +11,13 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::ring::{Consumer, Descriptor, MORE_FRAGMENTS, Producer};
 use crate::stats::{SocketGauges, XdpStatistics};
-use crate::umem::{Area, Closing, Owner, Slot};
+use crate::umem::{Area, Owner};
 use crate::{BusyPoll, Cache, Frame, OpenError, OpenFailure, Umem};
 
+use close::Membership;
+pub(crate) use close::reclaim;
+
+mod close;
 mod open;
 
 /// Shortest frame that is sent: an Ethernet header.
@@ -101,7 +105,7 @@ pub enum Wake {
     Down,
 }
 
-/// A bound socket. Dropping it closes it and takes its frames back.
+/// A bound socket. Dropping it closes it; the frames that the kernel had come back by [`Umem::reclaim`].
 pub struct Socket {
     area: &'static Area,
     rx: Consumer<Descriptor>,
@@ -352,53 +356,6 @@ impl fmt::Debug for Socket {
             .field("config", &self.config)
             .field("mode", &self.mode)
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // What the kernel has returned already is ours whatever the mode.
-        let mut cache = Cache::new(&Umem::of(self.area));
-        self.complete(&mut cache);
-        loop {
-            let mut frames = ArrayVec::<Frame, 64>::new();
-            if self.rx(&mut frames) == 0 && self.rx.available() == 0 {
-                break;
-            }
-        }
-        // The kernel sets this error when the device goes, under a lock that the statistics take too: once they
-        // are read, the device is detached from the UMEM.
-        let gone = matches!(rustix::net::sockopt::socket_error(&*self.fd), Ok(Err(Errno::NETDOWN)));
-        self.membership.device_gone = gone && self.statistics().is_ok();
-    }
-}
-
-/// The entry in the registry. Its drop runs when the descriptor is closed, and takes the frames back.
-#[derive(Debug)]
-struct Membership {
-    area: &'static Area,
-    slot: Slot,
-    device_gone: bool,
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        let Self { area, slot, device_gone } = *self;
-        // Whoever borrowed the descriptor to share the registration did so under this lock, and has let it go.
-        let mut registry = area.registry();
-        let member = registry.members.iter().position(|member| member.slot == slot);
-        let Some(member) = member.map(|position| registry.members.swap_remove(position)) else { return };
-        let kernels = [Owner::Fill(slot), Owner::Tx(slot)];
-        match member.mode {
-            // Closing waits until no receiving CPU uses the socket; what is being sent was copied, or is only read.
-            BoundMode::Copy => area.reassign(&kernels, Owner::User),
-            BoundMode::ZeroCopy if device_gone => area.reassign(&kernels, Owner::User),
-            // The driver lets go of the ring some time after the close. A new bind to the queue proves that it did.
-            BoundMode::ZeroCopy => {
-                area.reassign(&kernels, Owner::Quarantine(slot));
-                registry.closing.push(Closing { slot, ifindex: member.ifindex, queue: member.queue });
-            }
-        }
     }
 }
 

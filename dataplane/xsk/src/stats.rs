@@ -15,7 +15,7 @@ pub struct Census {
     pub fill: u32,
     /// With the kernel, to send from.
     pub tx: u32,
-    /// Of closed zero-copy sockets: free once their queue is opened again or their device is gone.
+    /// Of closed sockets: free as soon as the kernel is known to have torn them down, see [`crate::Umem::reclaim`].
     pub quarantined: u32,
     /// Held by someone as a [`crate::Frame`].
     pub held: u32,

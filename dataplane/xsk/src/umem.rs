@@ -12,7 +12,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::FRAME_SIZE;
 use crate::error::UmemError;
-use crate::socket::BoundMode;
+use crate::socket::{self, BoundMode};
 use crate::stats::{Census, SocketGauges};
 
 /// Frames a UMEM may have: their indices and addresses fit the kernel's descriptors with room to spare.
@@ -83,6 +83,14 @@ impl Umem {
         self.0.census()
     }
 
+    /// Takes back the frames of closed sockets that the kernel has torn down since, which takes it some tens of
+    /// milliseconds; returns how many frames are still waited for. To be called now and then while the census shows
+    /// quarantined frames. Opening a socket on the same queue takes back those that were closed there.
+    pub fn reclaim(&self) -> u32 {
+        socket::reclaim(self.0);
+        self.census().quarantined
+    }
+
     pub(crate) fn area(&self) -> &'static Area {
         self.0
     }
@@ -121,7 +129,7 @@ pub(crate) enum Owner {
     Fill(Slot),
     /// The kernel, to send from, by this socket's tx ring.
     Tx(Slot),
-    /// A device may still write it: its socket is closed but not yet torn down.
+    /// The kernel may still write it: its socket is closed, but not known to be torn down.
     Quarantine(Slot),
 }
 
@@ -178,8 +186,8 @@ impl Area {
         self.base.as_ptr().expose_provenance() as u64
     }
 
-    pub(crate) fn len_bytes(&self) -> u64 {
-        u64::from(self.frames) * FRAME_SIZE as u64
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames
     }
 
     /// The frame that holds byte `address` of the UMEM, and the byte's offset in it. None if the UMEM ends before.
@@ -274,7 +282,7 @@ impl Area {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     pub(crate) members: Vec<Member>,
-    /// Closed zero-copy sockets whose frames wait for the kernel to tear the queue down.
+    /// Closed sockets whose frames wait until the kernel has torn the queue down.
     pub(crate) closing: Vec<Closing>,
     caches: Vec<Arc<CachePadded<AtomicU32>>>,
 }
@@ -289,14 +297,13 @@ impl Registry {
         (1..=Slot::MAX).filter_map(NonZeroU16::new).map(Slot).find(|slot| !taken(*slot))
     }
 
-    /// A new socket is bound to the queue: what was closed there before is torn down, and its frames are free.
-    pub(crate) fn reopened(&mut self, area: &Area, ifindex: u32, queue: u32) {
+    /// The kernel has torn down what was closed on this queue: its frames are free.
+    pub(crate) fn torn_down(&mut self, area: &Area, place: Place) {
         self.closing.retain(|closing| {
-            let torn_down = closing.ifindex == ifindex && closing.queue == queue;
-            if torn_down {
+            if closing.place == place {
                 area.reassign(&[Owner::Quarantine(closing.slot)], Owner::User);
             }
-            !torn_down
+            closing.place != place
         });
     }
 
@@ -306,23 +313,30 @@ impl Registry {
     }
 }
 
+/// A queue of an interface of a network namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    /// See [`crate::options::namespace`].
+    pub(crate) namespace: u64,
+    pub(crate) ifindex: u32,
+    pub(crate) queue: u32,
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) slot: Slot,
-    pub(crate) ifindex: u32,
-    pub(crate) queue: u32,
+    pub(crate) place: Place,
     pub(crate) mode: BoundMode,
     pub(crate) fd: Weak<OwnedFd>,
     pub(crate) gauges: Arc<SocketGauges>,
 }
 
-/// A closed zero-copy socket.
-#[derive(Debug)]
+/// A closed socket.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
     pub(crate) slot: Slot,
-    pub(crate) ifindex: u32,
-    pub(crate) queue: u32,
+    pub(crate) place: Place,
 }
 
 #[cfg(test)]

@@ -17,11 +17,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::{Bind, BoundMode, Membership, Socket, SocketConfig};
 use crate::FRAME_SIZE;
-use crate::busy;
 use crate::error::{OpenError, OpenFailure, OpenStep};
+use crate::options;
 use crate::ring::{Consumer, Producer};
 use crate::stats::SocketGauges;
-use crate::umem::{Area, Member, Registry};
+use crate::umem::{Area, Member, Place, Registry};
 
 /// [`FRAME_SIZE`], in the type the kernel wants.
 const CHUNK_SIZE: u32 = 4096;
@@ -66,22 +66,23 @@ fn in_best_mode(area: &'static Area, config: SocketConfig) -> Result<Socket, Ope
 
 fn in_mode(area: &'static Area, config: SocketConfig, mode: BoundMode) -> Result<Socket, OpenFailure> {
     let SocketConfig { ifindex, queue, rings, busy_poll, .. } = config;
+    let failed = |step| move |errno| OpenFailure::from_errno(step, errno);
+    let fd = rustix::net::socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .map_err(failed(OpenStep::Socket))?;
+    let place = Place { namespace: options::namespace(fd.as_fd()), ifindex, queue };
     // Held until the socket is a member: a lender cannot close, nor another thread take the queue, in the middle.
     let mut registry = area.registry();
-    if registry.members.iter().any(|member| member.ifindex == ifindex && member.queue == queue) {
+    if registry.members.iter().any(|member| member.place == place) {
         return Err(OpenFailure::AlreadyOpen);
     }
     let slot = registry.free_slot().ok_or(OpenFailure::TooManySockets)?;
 
-    let failed = |step| move |errno| OpenFailure::from_errno(step, errno);
-    let fd = rustix::net::socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)
-        .map_err(failed(OpenStep::Socket))?;
     sockopt::set_xdp_umem_fill_ring_size(&fd, rings.fill).map_err(failed(OpenStep::RingSize))?;
     sockopt::set_xdp_umem_completion_ring_size(&fd, rings.completion).map_err(failed(OpenStep::RingSize))?;
     sockopt::set_xdp_rx_ring_size(&fd, rings.rx).map_err(failed(OpenStep::RingSize))?;
     sockopt::set_xdp_tx_ring_size(&fd, rings.tx).map_err(failed(OpenStep::RingSize))?;
     // Kernels before 6.18 do not know it; `wake` then needs a call for each 32 frames.
-    let _ = busy::raise_tx_budget(fd.as_fd(), rings.tx);
+    let _ = options::raise_tx_budget(fd.as_fd(), rings.tx);
     if let Some(busy_poll) = busy_poll {
         busy_poll.apply(fd.as_fd()).map_err(failed(OpenStep::BusyPoll))?;
     }
@@ -101,19 +102,12 @@ fn in_mode(area: &'static Area, config: SocketConfig, mode: BoundMode) -> Result
     }
 
     // The bind proves that sockets closed on this queue are torn down.
-    registry.reopened(area, ifindex, queue);
+    registry.torn_down(area, place);
     let fd = Arc::new(fd);
     let gauges = Arc::new(SocketGauges::default());
-    registry.members.push(Member {
-        slot,
-        ifindex,
-        queue,
-        mode,
-        fd: Arc::downgrade(&fd),
-        gauges: Arc::clone(&gauges),
-    });
+    registry.members.push(Member { slot, place, mode, fd: Arc::downgrade(&fd), gauges: Arc::clone(&gauges) });
     drop(registry);
-    let membership = Membership { area, slot, device_gone: false };
+    let membership = Membership { area, slot, interface_gone: false };
     let zero_copy_refusal = None;
     let in_fragments = false;
     Ok(Socket {
@@ -149,15 +143,7 @@ fn bind(
             decided => return decided.map_err(|errno| refusal(mode, errno)),
         }
     }
-    let registration = XdpUmemReg {
-        addr: area.base_address(),
-        len: area.len_bytes(),
-        chunk_size: CHUNK_SIZE,
-        headroom: 0,
-        flags: XdpUmemRegFlags::empty(),
-        tx_metadata_len: 0,
-    };
-    sockopt::set_xdp_umem_reg(fd, registration)
+    sockopt::set_xdp_umem_reg(fd, registration(area, area.frames()))
         .map_err(|errno| OpenFailure::from_errno(OpenStep::Register, errno))?;
     let asked = match mode {
         BoundMode::ZeroCopy => SocketAddrXdpFlags::XDP_ZEROCOPY,
@@ -165,6 +151,18 @@ fn bind(
     };
     let addr = SocketAddrXdp::new(asked | SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP, ifindex, queue);
     rustix::net::bind(fd, &addr).map_err(|errno| refusal(mode, errno))
+}
+
+/// The first `frames` frames of the UMEM, as the kernel wants to hear of them.
+pub(super) fn registration(area: &Area, frames: u32) -> XdpUmemReg {
+    XdpUmemReg {
+        addr: area.base_address(),
+        len: u64::from(frames) * u64::from(CHUNK_SIZE),
+        chunk_size: CHUNK_SIZE,
+        headroom: 0,
+        flags: XdpUmemRegFlags::empty(),
+        tx_metadata_len: 0,
+    }
 }
 
 /// What an errno of bind means.

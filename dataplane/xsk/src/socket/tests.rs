@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ring::tests::pair;
-use crate::umem::Member;
+use crate::umem::{Member, Place};
 use crate::{Census, FRAME_SIZE, UmemConfig};
 
 /// The far ends of a socket's rings, and what the kernel has in hand.
@@ -20,6 +20,8 @@ struct Kernel {
     to_complete: VecDeque<u64>,
 }
 
+/// In a namespace that does not exist, so that no probe finds it.
+const PLACE: Place = Place { namespace: u64::MAX, ifindex: 5, queue: 0 };
 const ENTRIES: u32 = 16;
 const FRAMES: u32 = 64;
 
@@ -35,8 +37,7 @@ fn bound(mode: BoundMode) -> (Umem, Socket, Kernel) {
     let gauges = Arc::new(SocketGauges::default());
     let mut registry = area.registry();
     let slot = registry.free_slot().unwrap();
-    let member =
-        Member { slot, ifindex: 5, queue: 0, mode, fd: Arc::downgrade(&fd), gauges: Arc::clone(&gauges) };
+    let member = Member { slot, place: PLACE, mode, fd: Arc::downgrade(&fd), gauges: Arc::clone(&gauges) };
     registry.members.push(member);
     drop(registry);
     let rings = RingSizes { rx: ENTRIES, tx: ENTRIES, fill: ENTRIES, completion: ENTRIES };
@@ -49,10 +50,10 @@ fn bound(mode: BoundMode) -> (Umem, Socket, Kernel) {
         in_fragments: false,
         mode,
         zero_copy_refusal: None,
-        config: SocketConfig { rings, ..SocketConfig::new(5, 0) },
+        config: SocketConfig { rings, ..SocketConfig::new(PLACE.ifindex, PLACE.queue) },
         gauges,
         fd,
-        membership: Membership { area, slot, device_gone: false },
+        membership: Membership { area, slot, interface_gone: false },
     };
     let (to_receive, to_complete) = Default::default();
     let kernel = Kernel {
@@ -197,6 +198,7 @@ proptest! {
         drop(socket);
         drop(held);
         drop(cache);
+        umem.area().registry().torn_down(umem.area(), PLACE);
         prop_assert_eq!(umem.census(), Census { total: FRAMES, pool: FRAMES, ..Census::default() });
     }
 }
@@ -298,9 +300,9 @@ fn what_cannot_be_sent_returns_to_its_pool() {
 }
 
 #[test]
-fn a_closed_socket_returns_what_it_had_if_no_device_can_write_it() {
-    for mode in [BoundMode::Copy, BoundMode::ZeroCopy] {
-        let (umem, mut socket, mut kernel) = bound(mode);
+fn a_closed_socket_returns_at_once_what_the_kernel_returned_and_the_rest_on_proof() {
+    for interface_gone in [false, true] {
+        let (umem, mut socket, mut kernel) = bound(BoundMode::Copy);
         let mut cache = filled(&mut socket, &mut kernel, &umem);
         kernel.receive_some(5, 60);
         let mut frames = ArrayVec::<Frame, 3>::new();
@@ -310,29 +312,30 @@ fn a_closed_socket_returns_what_it_had_if_no_device_can_write_it() {
         kernel.complete_some(1);
         socket.refill(&mut cache);
         drop(cache);
-        let slot = socket.membership.slot;
+        let Membership { area, slot, .. } = socket.membership;
+        if interface_gone {
+            // As the drop of a socket does when the kernel told so.
+            drop(Membership { area, slot, interface_gone });
+        }
         drop(socket);
-        let census = umem.census();
         // 5 of the 16 in hand were received, 16 more were given, and of 3 sent 1 was completed.
-        let quarantined = if mode == BoundMode::ZeroCopy { 16 - 5 + 16 + 2 } else { 0 };
-        assert_eq!(
-            census,
-            Census { total: FRAMES, pool: FRAMES - quarantined, quarantined, ..Census::default() },
-            "{mode}"
-        );
-        let mut registry = umem.area().registry();
+        let quarantined = if interface_gone { 0 } else { 16 - 5 + 16 + 2 };
+        let expected = Census { total: FRAMES, pool: FRAMES - quarantined, quarantined, ..Census::default() };
+        assert_eq!(umem.census(), expected);
+        assert_eq!(umem.reclaim(), quarantined, "nothing is proven");
+        let mut registry = area.registry();
         assert_eq!(
             registry.free_slot() == Some(slot),
-            mode == BoundMode::Copy,
-            "the number is free when the frames are"
+            interface_gone,
+            "a number is free when its frames are"
         );
-        registry.reopened(umem.area(), 5, 1);
-        assert_eq!(
-            registry.closing.len(),
-            usize::from(mode == BoundMode::ZeroCopy),
-            "another queue proves nothing"
-        );
-        registry.reopened(umem.area(), 5, 0);
+        for other in
+            [Place { namespace: 1, ..PLACE }, Place { ifindex: 6, ..PLACE }, Place { queue: 1, ..PLACE }]
+        {
+            registry.torn_down(area, other);
+            assert_eq!(registry.closing.len(), usize::from(!interface_gone), "{other:?} proves nothing");
+        }
+        registry.torn_down(area, PLACE);
         drop(registry);
         assert_eq!(umem.census(), Census { total: FRAMES, pool: FRAMES, ..Census::default() });
     }

@@ -104,7 +104,14 @@ fn frames_travel_and_return_without_being_copied_here() {
         b.socket.tx_queue(&mut burst);
         assert_eq!(b.socket.wake(), Wake::Done);
         assert!(readable(&a.socket, 999), "a socket with a frame is readable");
+        let closing = now();
         drop((a, b, cache));
+        println!(
+            "closing two sockets took {:?}, {} frames are left",
+            now() - closing,
+            umem.census().quarantined
+        );
+        until("frame back", || umem.reclaim() == 0);
         assert_eq!(umem.census(), Census { total: FRAMES, pool: FRAMES, ..Census::default() });
     });
 }
@@ -256,6 +263,7 @@ fn a_removed_interface_takes_no_frames_with_it() {
         until("frame over the new pair", || d.socket.rx(&mut frames) > 0);
         assert_eq!(number(&frames[0]), 2);
         drop((c, d, frames, cache));
+        until("frame back", || umem.reclaim() == 0);
         assert_eq!(umem.census(), Census { total: FRAMES, pool: FRAMES, ..Census::default() });
     });
 }

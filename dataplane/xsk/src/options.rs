@@ -1,10 +1,11 @@
-//! Preferred busy polling: the worker's own system calls run the driver, its interrupts stay off meanwhile.
+//! Socket options that no crate wraps.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-/// `SO_PREFER_BUSY_POLL` and its two companions. To take effect the device wants
+/// Preferred busy polling: the worker's own system calls run the driver, whose interrupts stay off meanwhile
+/// (`SO_PREFER_BUSY_POLL` and its two companions). To take effect the device wants
 /// `/sys/class/net/IF/napi_defer_hard_irqs` and `gro_flush_timeout` set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BusyPoll {
@@ -35,6 +36,27 @@ const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 pub(crate) fn raise_tx_budget(fd: BorrowedFd<'_>, frames: u32) -> Result<(), Errno> {
     let frames = i32::try_from(frames).map_err(|_| Errno::INVAL)?;
     set_int(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, frames)
+}
+
+/// `SO_NETNS_COOKIE`, Linux 5.14.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// Tells network namespaces apart: an interface index means nothing without it. 0 where the kernel cannot tell.
+pub(crate) fn namespace(fd: BorrowedFd<'_>) -> u64 {
+    let mut cookie = 0_u64;
+    let mut len: libc::socklen_t = 8;
+    // JUSTIFICATION: the option has no safe wrapper.
+    // SAFETY: fd is open; the pointers are to a u64 and to its size, and outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 { cookie } else { 0 }
 }
 
 /// Sets a socket option that is an int and that rustix does not wrap.
