@@ -14,12 +14,12 @@ use crate::frame::{Frame, Shell};
 use crate::limiter::{Limiter, Rate};
 use crate::outcome::{DropReason, Event, Verdict, VerdictKind};
 use crate::packet::Packet;
-use crate::ports::{Ports, Urpf};
+use crate::ports::{Port, Ports, Urpf};
 use crate::stage::eth_input::eth_input;
 use crate::stage::fib_lookup::{self, FlowHash, Hop, fib_lookup};
 use crate::stage::hold::{Held, Hold};
 use crate::stage::ip_fragment;
-use crate::stage::ip_input::{Fault, ip_input};
+use crate::stage::ip_input::ip_input;
 use crate::stage::urpf::urpf;
 
 mod answer;
@@ -76,6 +76,12 @@ impl EngineConfig {
 
 /// One worker's packet path.
 pub struct Engine<'m, F> {
+    path: Path<'m, F>,
+    burst: Burst,
+}
+
+/// What packets meet on their way.
+struct Path<'m, F> {
     fib: Reader<'m>,
     counters: Arc<CounterPage>,
     config: EngineConfig,
@@ -87,18 +93,30 @@ pub struct Engine<'m, F> {
     time_of_day: Option<(Instant, Duration)>,
     /// Frames of the packet being fragmented.
     fragments: Vec<F>,
-    /// The burst in columns: what was parsed, where to, by which group, and what that means.
-    burst: ArrayVec<Result<Packet, Fault>, BURST>,
-    destinations: ArrayVec<u32, BURST>,
+}
+
+/// The burst in columns. Entries beyond the frames of the burst are of bursts before.
+struct Burst {
+    packets: [Packet; BURST],
+    faults: [Option<DropReason>; BURST],
+    destinations: [u32; BURST],
     groups: [GroupId; BURST],
-    hops: ArrayVec<Hop, BURST>,
+    hops: [Hop; BURST],
 }
 
 /// What the stages of one call share.
 struct Cx<'a, S> {
     now: Instant,
+    /// `now` as the forwarding table counts it.
+    seconds: u32,
     ports: &'a Ports,
     shell: &'a mut S,
+}
+
+impl<'a, S> Cx<'a, S> {
+    fn new(now: Instant, ports: &'a Ports, shell: &'a mut S) -> Self {
+        Self { now, seconds: forward::seconds(now), ports, shell }
+    }
 }
 
 /// An adjacency as it was read.
@@ -127,7 +145,7 @@ impl NextHop {
 impl<'m, F: Frame> Engine<'m, F> {
     pub fn new(fib: Reader<'m>, counters: Arc<CounterPage>, config: EngineConfig) -> Self {
         let [.., high, low] = fib_lookup::mix(config.seed, 0).to_be_bytes();
-        Self {
+        let path = Path {
             fib,
             counters,
             config,
@@ -136,11 +154,8 @@ impl<'m, F: Frame> Engine<'m, F> {
             ident: u16::from_be_bytes([high, low]),
             time_of_day: None,
             fragments: Vec::with_capacity(ip_fragment::MAX_FRAGMENTS),
-            burst: ArrayVec::new(),
-            destinations: ArrayVec::new(),
-            groups: [GroupId::NONE; BURST],
-            hops: ArrayVec::new(),
-        }
+        };
+        Self { path, burst: Burst::EMPTY }
     }
 
     /// Takes every frame of `rx`. Each gets exactly one [`Verdict`], in the order of arrival.
@@ -151,130 +166,137 @@ impl<'m, F: Frame> Engine<'m, F> {
         rx: &mut ArrayVec<(PortId, F), BURST>,
         shell: &mut S,
     ) {
-        let urpf = self.parse(ports, rx);
-        self.look_up(rx);
-        if urpf {
-            self.check_sources(ports);
-        }
-        let mut cx = Cx { now, ports, shell };
+        let Self { path, burst } = self;
+        burst.parse(path, ports, rx);
+        burst.look_up(path, rx);
+        let mut cx = Cx::new(now, ports, shell);
         let mut sent = 0;
-        for (at, (_, frame)) in rx.drain(..).enumerate() {
-            let verdict = match self.burst[at] {
-                Ok(packet) => self.settle(&mut cx, frame, packet, self.hops[at]),
-                Err(Fault::Silent(reason)) => self.discard(&mut cx, frame, reason),
-                Err(Fault::Answerable(reason, packet)) => self.refuse(&mut cx, frame, &packet, reason),
-            };
+        for ((_, frame), (packet, &hop)) in rx.drain(..).zip(burst.packets.iter_mut().zip(&burst.hops)) {
+            let verdict = path.settle(&mut cx, frame, packet, hop);
             match verdict {
                 Verdict::Tx(_) => sent += 1,
                 Verdict::Reply(_) | Verdict::Hold | Verdict::Kernel | Verdict::Drop(_) => {
-                    self.counters.add_verdict(verdict.kind(), 1);
+                    path.counters.add_verdict(verdict.kind(), 1);
                 }
             }
         }
-        self.counters.add_verdict(VerdictKind::Tx, sent);
+        path.counters.add_verdict(VerdictKind::Tx, sent);
     }
 
     /// Tells the time of day, for IP timestamps: `since_midnight` UT have passed at `now`. Until it is told, and
     /// after a day without being told, timestamps are marked as non-standard (RFC 791 §3.1).
     pub fn set_time_of_day(&mut self, now: Instant, since_midnight: Duration) {
-        self.time_of_day = Some((now, since_midnight));
+        self.path.time_of_day = Some((now, since_midnight));
     }
 
     /// When [`Engine::handle_timeout`] has something to do, at the earliest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.hold.deadline()
+        self.path.hold.deadline()
     }
 
     /// Gives up on neighbours that have not answered in time.
     pub fn handle_timeout<S: Shell<Frame = F>>(&mut self, now: Instant, ports: &Ports, shell: &mut S) {
-        let mut cx = Cx { now, ports, shell };
-        while let Some(released) = self.hold.expired(now) {
+        let path = &mut self.path;
+        let mut cx = Cx::new(now, ports, shell);
+        while let Some(released) = path.hold.expired(now) {
             for held in released {
-                self.give_up(&mut cx, held, DropReason::NeighborFailed);
+                path.give_up(&mut cx, held, DropReason::NeighborFailed);
             }
         }
-        self.counters.set_held(self.hold.frames());
+        path.counters.set_held(path.hold.frames());
     }
 
     /// Routes anew what waits for neighbours that have answered or failed since.
     pub fn neighbors_changed<S: Shell<Frame = F>>(&mut self, now: Instant, ports: &Ports, shell: &mut S) {
-        let mut cx = Cx { now, ports, shell };
-        let fib = self.fib;
+        let path = &mut self.path;
+        let mut cx = Cx::new(now, ports, shell);
+        let fib = path.fib;
         let decided = |(port, next_hop): (PortId, Ipv4Addr)| match fib.neighbor(port, next_hop) {
             Some(id) => fib.adjacency(id).state != AdjacencyState::Incomplete,
             None => false,
         };
-        let mut cursor = self.hold.end();
-        while let Some(released) = self.hold.take_if(&mut cursor, decided) {
-            self.counters.add_event(Event::HeldReleased, released.len() as u64);
+        let mut cursor = path.hold.end();
+        while let Some(released) = path.hold.take_if(&mut cursor, decided) {
+            path.counters.add_event(Event::HeldReleased, released.len() as u64);
             for held in released {
-                self.release(&mut cx, held);
+                path.release(&mut cx, held);
             }
         }
-        self.counters.set_held(self.hold.frames());
+        path.counters.set_held(path.hold.frames());
     }
 
     /// Frames in the hold queue.
     pub const fn held(&self) -> usize {
-        self.hold.frames()
+        self.path.hold.frames()
     }
+}
 
-    /// Pass 1: headers are read and routes asked for. Whether any source is to be checked.
-    #[inline]
-    fn parse(&mut self, ports: &Ports, rx: &[(PortId, F)]) -> bool {
-        self.burst.clear();
-        self.destinations.clear();
-        let mut received = Received::new(&self.counters);
+impl Burst {
+    const EMPTY: Self = Self {
+        packets: [Packet::EMPTY; BURST],
+        faults: [None; BURST],
+        destinations: [0; BURST],
+        groups: [GroupId::NONE; BURST],
+        hops: [Hop::Local; BURST],
+    };
+
+    /// Pass 1: headers are read and routes asked for. Sources are checked where a port wants it.
+    #[inline(always)]
+    fn parse<F: Frame>(&mut self, path: &Path<'_, F>, ports: &Ports, rx: &[(PortId, F)]) {
+        let mut received = Received::new(&path.counters);
         let mut check_sources = false;
-        for (in_port, frame) in rx {
+        for (at, (in_port, frame)) in rx.iter().enumerate().take(BURST) {
             let data = frame.data();
             received.add(*in_port, data.len());
-            let packet = match ports.get(*in_port) {
+            let packet = &mut self.packets[at];
+            let parsed = match ports.get(*in_port) {
                 Some(port) => {
                     check_sources |= port.urpf != Urpf::Off;
-                    eth_input(data, port).map_err(Fault::Silent).and_then(|l3| ip_input(data, l3, *in_port))
+                    eth_input(data, port).and_then(|l3| ip_input(data, l3, *in_port, port, packet))
                 }
-                None => Err(Fault::Silent(DropReason::IngressUnknown)),
+                None => Err(DropReason::IngressUnknown),
             };
-            let dst = packet.as_ref().map_or(0, |packet| packet.dst);
-            self.fib.prefetch(dst);
-            self.destinations.push(dst);
-            self.burst.push(packet);
+            path.fib.prefetch(packet.dst);
+            self.destinations[at] = packet.dst;
+            self.faults[at] = parsed.err();
         }
-        check_sources
-    }
-
-    /// Pass 2: from destinations to hops, for the whole burst.
-    #[inline]
-    fn look_up(&mut self, rx: &[(PortId, F)]) {
-        self.fib.lookup_bulk(&self.destinations, &mut self.groups);
-        self.hops.clear();
-        let (seed, fields) = (self.config.seed, self.config.flow_hash);
-        for ((packet, group), (_, frame)) in self.burst.iter().zip(self.groups).zip(rx) {
-            self.hops.push(match packet {
-                Ok(packet) => fib_lookup(&self.fib, group, packet, || {
-                    fib_lookup::flow_hash(seed, fields, packet, frame.data())
-                }),
-                Err(Fault::Silent(reason) | Fault::Answerable(reason, _)) => Hop::Refused(*reason),
-            });
+        if check_sources {
+            self.check_sources(&path.fib, ports, rx.len());
         }
     }
 
     /// Unicast reverse path forwarding, in a burst that has packets from ports with it.
-    fn check_sources(&mut self, ports: &Ports) {
-        for packet in self.burst.iter().flatten() {
-            self.fib.prefetch(packet.src);
+    #[inline(never)]
+    fn check_sources(&mut self, fib: &Reader<'_>, ports: &Ports, len: usize) {
+        for packet in self.packets.iter().take(len) {
+            fib.prefetch(packet.src);
         }
-        for parsed in &mut self.burst {
-            if let Ok(packet) = parsed
-                && let Some(port) = ports.get(packet.in_port)
-                && !urpf(&self.fib, port.urpf, packet)
-            {
-                *parsed = Err(Fault::Silent(DropReason::Urpf));
+        for (packet, fault) in self.packets.iter().zip(&mut self.faults).take(len) {
+            let passes = |port: &Port| urpf(fib, port.urpf, packet);
+            if fault.is_none() && !ports.get(packet.in_port).is_none_or(passes) {
+                *fault = Some(DropReason::Urpf);
             }
         }
     }
 
+    /// Pass 2: from destinations to hops, for the whole burst.
+    #[inline(always)]
+    fn look_up<F: Frame>(&mut self, path: &Path<'_, F>, rx: &[(PortId, F)]) {
+        let len = rx.len().min(BURST);
+        path.fib.lookup_bulk(&self.destinations[..len], &mut self.groups);
+        for (at, (_, frame)) in rx.iter().enumerate().take(len) {
+            let packet = &self.packets[at];
+            self.hops[at] = match self.faults[at] {
+                None => {
+                    fib_lookup(&path.fib, self.groups[at], packet, || path.flow_hash(packet, frame.data()))
+                }
+                Some(reason) => Hop::Fault(reason),
+            };
+        }
+    }
+}
+
+impl<F: Frame> Path<'_, F> {
     /// The last verdict on a packet that has waited in vain.
     fn give_up<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>, held: Held<F>, reason: DropReason) {
         if held.own {
@@ -287,7 +309,7 @@ impl<'m, F: Frame> Engine<'m, F> {
 
     /// A packet whose neighbour has answered, or will not, starts again from its destination.
     fn release<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>, held: Held<F>) {
-        let Held { packet, frame, own } = held;
+        let Held { mut packet, frame, own } = held;
         let hop = self.hop(&packet, frame.data());
         if own {
             match self.next_hop(cx.ports, hop, packet.dst_addr()) {
@@ -295,17 +317,18 @@ impl<'m, F: Frame> Engine<'m, F> {
                 Err(_) => self.lose(cx, frame),
             }
         } else {
-            let verdict = self.settle(cx, frame, packet, hop);
+            let verdict = self.settle(cx, frame, &mut packet, hop);
             self.counters.add_verdict(verdict.kind(), 1);
         }
     }
 
     /// The hop of a single packet.
     fn hop(&self, packet: &Packet, frame: &[u8]) -> Hop {
-        let group = self.fib.lookup(packet.dst);
-        fib_lookup(&self.fib, group, packet, || {
-            fib_lookup::flow_hash(self.config.seed, self.config.flow_hash, packet, frame)
-        })
+        fib_lookup(&self.fib, self.fib.lookup(packet.dst), packet, || self.flow_hash(packet, frame))
+    }
+
+    fn flow_hash(&self, packet: &Packet, frame: &[u8]) -> u32 {
+        fib_lookup::flow_hash(self.config.seed, self.config.flow_hash, packet, frame)
     }
 
     /// A frame that ends here, silently.
@@ -317,11 +340,11 @@ impl<'m, F: Frame> Engine<'m, F> {
     }
 }
 
-impl<F> fmt::Debug for Engine<'_, F> {
+impl<F: Frame> fmt::Debug for Engine<'_, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("config", &self.config)
-            .field("held", &self.hold.frames())
+            .field("config", &self.path.config)
+            .field("held", &self.held())
             .finish_non_exhaustive()
     }
 }

@@ -21,12 +21,30 @@ pub(crate) struct Packet {
     pub(crate) ttl: u8,
     pub(crate) protocol: Protocol,
     pub(crate) tos: u8,
+    /// Whether its TCP or UDP checksum may have been left to hardware: so it is on the port it came by.
+    pub(crate) may_be_partial: bool,
     /// What an ICMP error says beyond its code: the next-hop MTU with 3/4, the pointer with 12/0, the better router
     /// with 5/1.
     pub(crate) detail: u32,
 }
 
 impl Packet {
+    /// To be filled in by `ip_input`.
+    pub(crate) const EMPTY: Self = Self {
+        src: 0,
+        dst: 0,
+        in_port: PortId(0),
+        total_len: 0,
+        fragment: Fragment::NONE,
+        header_len: 20,
+        l3: 0,
+        ttl: 64,
+        protocol: Protocol::ICMP,
+        tos: 0,
+        may_be_partial: false,
+        detail: 0,
+    };
+
     pub(crate) const fn src_addr(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.src)
     }
@@ -56,19 +74,7 @@ impl Packet {
 
     /// A packet of the router's own to this one's source. Source and length are for the caller to fill in.
     pub(crate) const fn answer(&self) -> Self {
-        Self {
-            src: 0,
-            dst: self.src,
-            in_port: self.in_port,
-            total_len: 0,
-            fragment: Fragment::NONE,
-            header_len: 20,
-            l3: 0,
-            ttl: 64,
-            protocol: Protocol::ICMP,
-            tos: 0,
-            detail: 0,
-        }
+        Self { dst: self.src, in_port: self.in_port, ..Self::EMPTY }
     }
 
     #[inline]

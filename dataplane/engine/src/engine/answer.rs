@@ -2,19 +2,21 @@
 
 use core::net::Ipv4Addr;
 
-use millrace_fib::AdjacencyState;
+use millrace_fib::{Adjacency, AdjacencyState};
 use millrace_net::PortId;
 
-use super::{Cx, Engine, IcmpSource, NextHop};
+use super::{Cx, IcmpSource, NextHop, Path};
 use crate::frame::{Frame, Shell};
 use crate::outcome::{DropReason, Event, IcmpMessage, Verdict};
 use crate::packet::Packet;
 use crate::ports::{Port, Ports};
 use crate::stage::hold::Held;
 use crate::stage::icmp_error::{self, Origin};
+use crate::stage::ip_options::Options;
 
-impl<F: Frame> Engine<'_, F> {
+impl<F: Frame> Path<'_, F> {
     /// A packet that is not forwarded; its sender is told where that is due.
+    #[inline(never)]
     pub(super) fn refuse<S: Shell<Frame = F>>(
         &mut self,
         cx: &mut Cx<'_, S>,
@@ -37,16 +39,20 @@ impl<F: Frame> Engine<'_, F> {
         }
     }
 
-    /// RFC 1812 §5.2.7.2: tells a host of a better router on its own link. The packet itself is forwarded.
+    /// RFC 1812 §5.2.7.2: a packet leaves by the port it came in by; if that is for want of knowledge, its sender is told
+    /// of the better router. The packet itself is forwarded.
+    #[inline(never)]
     pub(super) fn redirect<S: Shell<Frame = F>>(
         &mut self,
         cx: &mut Cx<'_, S>,
         frame: &[u8],
         packet: &Packet,
-        port: &Port,
-        next_hop: Ipv4Addr,
+        adjacency: &Adjacency,
+        options: Options,
     ) {
-        if !port.shares_subnet(packet.src_addr(), next_hop) {
+        let next_hop = adjacency.next_hop;
+        let due = |port: &Port| port.redirects && port.shares_subnet(packet.src_addr(), next_hop);
+        if options.is_source_routed() || !cx.ports.get(packet.in_port).is_some_and(due) {
             return;
         }
         let Some(mut copy) = cx.shell.take() else { return };
@@ -118,7 +124,7 @@ impl<F: Frame> Engine<'_, F> {
     ) {
         let lost = match next_hop {
             NextHop::Known(to) if to.adjacency.state == AdjacencyState::Complete => {
-                self.send(cx, frame, packet, to).err().map(|(_, frame)| frame)
+                self.send(cx, frame, packet, to.id, &to.adjacency).err().map(|(_, frame)| frame)
             }
             NextHop::Known(to) if to.adjacency.state == AdjacencyState::Failed => Some(frame),
             NextHop::Known(_) | NextHop::Unknown(..) => {

@@ -6,7 +6,7 @@ use core::time::Duration;
 use millrace_fib::{Adjacency, AdjacencyId, AdjacencyState, Vlan};
 use millrace_net::{Instant, Mac, PortId};
 
-use super::{Cx, Engine, NextHop, To};
+use super::{Cx, NextHop, Path, To};
 use crate::frame::{Frame, Shell};
 use crate::outcome::{DropReason, Event, Verdict};
 use crate::packet::Packet;
@@ -14,147 +14,195 @@ use crate::ports::{Port, Ports};
 use crate::stage::eth_output::eth_output;
 use crate::stage::fib_lookup::Hop;
 use crate::stage::hold::{Held, Refused};
-use crate::stage::ip_forward::{self, Forward, ip_forward};
+use crate::stage::ip_forward::{self, ip_forward};
 use crate::stage::ip_fragment::ip_fragment;
 use crate::stage::ip_options::{Options, ip_options};
 use crate::stage::l4_checksum;
 
-/// What is to be done with a packet.
-enum Step {
-    Send(To),
-    Fragment(To),
-    Hold(PortId, Ipv4Addr),
-    Local,
-}
-
-impl<F: Frame> Engine<'_, F> {
-    #[inline]
+impl<F: Frame> Path<'_, F> {
+    /// One packet to its verdict.
+    ///
+    /// What nearly every packet needs is inlined here and works in registers; all else is not.
+    #[inline(always)]
     pub(super) fn settle<S: Shell<Frame = F>>(
         &mut self,
         cx: &mut Cx<'_, S>,
-        mut frame: F,
-        mut packet: Packet,
+        frame: F,
+        packet: &mut Packet,
         hop: Hop,
     ) -> Verdict {
-        let sent = match self.decide(cx, &mut packet, hop, &mut frame) {
-            Ok(Step::Send(to)) => self.send(cx, frame, &packet, &to).map(|()| to.adjacency.port),
-            Ok(Step::Fragment(to)) => self.fragment(cx, frame, &packet, &to).map(|()| to.adjacency.port),
-            Ok(Step::Hold(port, next_hop)) => {
-                return match self.hold(cx, port, next_hop, Held { packet, frame, own: false }) {
-                    Ok(()) => Verdict::Hold,
-                    Err(frame) => self.discard(cx, frame, DropReason::HoldFull),
-                };
-            }
-            Ok(Step::Local) => return self.deliver(cx, frame, packet.in_port),
-            Err(reason) => return self.refuse(cx, frame, &packet, reason),
+        let id = match hop {
+            Hop::Adjacency(id) => id,
+            Hop::Glean(port) => match self.fib.neighbor(port, packet.dst_addr()) {
+                Some(id) => id,
+                None => return self.settle_unknown(cx, frame, packet, port),
+            },
+            Hop::Local | Hop::Refused(_) | Hop::Fault(_) => return self.end(cx, frame, packet, hop),
         };
-        match sent {
-            Ok(port) => Verdict::Tx(port),
-            Err((reason, frame)) => self.discard(cx, frame, reason),
+        let adjacency = self.fib.adjacency(id);
+        self.forward(cx, frame, packet, id, &adjacency)
+    }
+
+    /// A packet that has no way out of a port.
+    #[inline(never)]
+    fn end<S: Shell<Frame = F>>(
+        &mut self,
+        cx: &mut Cx<'_, S>,
+        frame: F,
+        packet: &mut Packet,
+        hop: Hop,
+    ) -> Verdict {
+        match hop {
+            Hop::Refused(reason) => {
+                let reason = self.options(packet, &frame, None).err().unwrap_or(reason);
+                self.refuse(cx, frame, packet, reason)
+            }
+            Hop::Fault(reason) => self.refuse(cx, frame, packet, reason),
+            Hop::Local => match cx.shell.to_kernel(packet.in_port, frame) {
+                Ok(()) => Verdict::Kernel,
+                Err(frame) => self.discard(cx, frame, DropReason::NotForwarded),
+            },
+            Hop::Adjacency(_) | Hop::Glean(_) => self.discard(cx, frame, DropReason::NoRoute),
+        }
+    }
+
+    /// A packet to a destination on a link that nobody has spoken to.
+    #[inline(never)]
+    fn settle_unknown<S: Shell<Frame = F>>(
+        &mut self,
+        cx: &mut Cx<'_, S>,
+        frame: F,
+        packet: &mut Packet,
+        port: PortId,
+    ) -> Verdict {
+        let dst = packet.dst_addr();
+        let decided = match unknown_neighbor(cx.ports, port, dst) {
+            Ok(NextHop::Known(to)) => return self.forward(cx, frame, packet, to.id, &to.adjacency),
+            Ok(NextHop::Unknown(..)) => {
+                self.options(packet, &frame, Some(dst)).and_then(|_| ip_forward::ttl(packet))
+            }
+            Err(reason) => Err(self.options(packet, &frame, None).err().unwrap_or(reason)),
+        };
+        match decided {
+            Ok(()) => self.wait(cx, frame, packet, port, dst),
+            Err(reason) => self.refuse(cx, frame, packet, reason),
         }
     }
 
     /// Checks at the top, rewriting at the bottom: a packet that is refused or held is as it came.
-    #[inline]
-    fn decide<S: Shell<Frame = F>>(
+    #[inline(always)]
+    fn forward<S: Shell<Frame = F>>(
         &mut self,
         cx: &mut Cx<'_, S>,
+        mut frame: F,
         packet: &mut Packet,
-        hop: Hop,
-        frame: &mut F,
-    ) -> Result<Step, DropReason> {
-        if hop == Hop::Local {
-            return Ok(Step::Local);
-        }
-        let options =
-            if packet.has_options() { ip_options(packet, frame.data())? } else { Options::default() };
-        let next_hop = self.next_hop(cx.ports, hop, packet.dst_addr())?;
-        if options.is_source_routed() {
-            let (_, address) = next_hop.place();
-            options.permit(self.config.source_routes, address == packet.dst_addr())?;
-        }
-        ip_forward::ttl(packet)?;
-        let to = match next_hop {
-            NextHop::Known(to) => to,
-            NextHop::Unknown(port, next_hop) => return Ok(Step::Hold(port, next_hop)),
-        };
-        let step = match ip_forward(packet, &to.adjacency, cx.ports)? {
-            Forward::Whole => Step::Send(to),
-            Forward::InFragments => Step::Fragment(to),
-            Forward::Hold(port, next_hop) => return Ok(Step::Hold(port, next_hop)),
-        };
-        if let Some(port) = cx.ports.get(packet.in_port) {
-            if to.adjacency.port == packet.in_port && port.redirects && !options.is_source_routed() {
-                self.redirect(cx, frame.data(), packet, port, to.adjacency.next_hop);
+        id: AdjacencyId,
+        adjacency: &Adjacency,
+    ) -> Verdict {
+        let mut options = Options::default();
+        if packet.has_options() {
+            match self.options(packet, &frame, Some(adjacency.next_hop)) {
+                Ok(found) => options = found,
+                Err(reason) => return self.refuse(cx, frame, packet, reason),
             }
-            if port.partial_checksums && l4_checksum::complete(packet, frame.data_mut()) {
-                self.counters.add_event(Event::ChecksumCompleted, 1);
-            }
+        }
+        match ip_forward(packet, adjacency, cx.ports) {
+            Ok(true) => (),
+            Ok(false) => return self.wait(cx, frame, packet, adjacency.port, adjacency.next_hop),
+            Err(reason) => return self.refuse(cx, frame, packet, reason),
+        }
+        if adjacency.port == packet.in_port {
+            self.redirect(cx, frame.data(), packet, adjacency, options);
+        }
+        if packet.may_be_partial && l4_checksum::complete(packet, frame.data_mut()) {
+            self.counters.add_event(Event::ChecksumCompleted, 1);
         }
         ip_forward::age(packet, frame.data_mut());
         if options.wants_update() {
-            let outgoing = self.address_on(cx.ports, to.adjacency.port, to.adjacency.next_hop);
-            let own = |addr| cx.ports.is_own(addr) || self.config.router_id == Some(addr);
-            options.update(packet, frame.data_mut(), outgoing, self.timestamp(cx.now), own);
+            self.update_options(cx, &mut frame, packet, adjacency, options);
         }
-        Ok(step)
+        let sent = if packet.total_len <= adjacency.mtu {
+            self.send(cx, frame, packet, id, adjacency)
+        } else {
+            self.fragment(cx, frame, packet, id, adjacency)
+        };
+        match sent {
+            Ok(()) => Verdict::Tx(adjacency.port),
+            Err((reason, frame)) => self.discard(cx, frame, reason),
+        }
     }
 
-    #[inline]
+    /// The options of a packet that has some and goes to `next_hop`, if these let it go.
+    #[inline(never)]
+    fn options(
+        &self,
+        packet: &mut Packet,
+        frame: &F,
+        next_hop: Option<Ipv4Addr>,
+    ) -> Result<Options, DropReason> {
+        let options = ip_options(packet, frame.data())?;
+        options.permit(
+            self.config.source_routes,
+            next_hop.is_none_or(|next_hop| next_hop == packet.dst_addr()),
+        )?;
+        Ok(options)
+    }
+
+    /// Where a packet of the router's own goes.
     pub(super) fn next_hop(&self, ports: &Ports, hop: Hop, dst: Ipv4Addr) -> Result<NextHop, DropReason> {
         match hop {
             Hop::Adjacency(id) => Ok(NextHop::Known(To { id, adjacency: self.fib.adjacency(id) })),
             Hop::Glean(port) => match self.fib.neighbor(port, dst) {
                 Some(id) => Ok(NextHop::Known(To { id, adjacency: self.fib.adjacency(id) })),
-                None => match ports.get(port) {
-                    Some(link) if link.is_subnet_broadcast(dst) => directed_broadcast(port, link, dst),
-                    Some(link) if link.up => Ok(NextHop::Unknown(port, dst)),
-                    Some(_) | None => Err(DropReason::EgressDown),
-                },
+                None => unknown_neighbor(ports, port, dst),
             },
-            Hop::Refused(reason) => Err(reason),
+            Hop::Refused(reason) | Hop::Fault(reason) => Err(reason),
             Hop::Local => Err(DropReason::NotForwarded),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn send<S: Shell<Frame = F>>(
         &self,
         cx: &mut Cx<'_, S>,
         mut frame: F,
         packet: &Packet,
-        to: &To,
+        id: AdjacencyId,
+        adjacency: &Adjacency,
     ) -> Result<(), (DropReason, F)> {
-        match eth_output(&mut frame, usize::from(packet.l3), usize::from(packet.total_len), &to.adjacency) {
-            Ok(()) => self.transmit(cx, frame, to),
+        match eth_output(&mut frame, usize::from(packet.l3), usize::from(packet.total_len), adjacency) {
+            Ok(()) => self.transmit(cx, frame, id, adjacency),
             Err(reason) => Err((reason, frame)),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn transmit<S: Shell<Frame = F>>(
         &self,
         cx: &mut Cx<'_, S>,
         frame: F,
-        to: &To,
+        id: AdjacencyId,
+        adjacency: &Adjacency,
     ) -> Result<(), (DropReason, F)> {
         let bytes = frame.data().len() as u64;
-        cx.shell.transmit(to.adjacency.port, frame).map_err(|frame| (DropReason::TxFull, frame))?;
-        self.fib.touch(to.id, seconds(cx.now));
-        self.counters.add_tx(to.adjacency.port, bytes);
+        cx.shell.transmit(adjacency.port, frame).map_err(|frame| (DropReason::TxFull, frame))?;
+        self.fib.touch(id, cx.seconds);
+        self.counters.add_tx(adjacency.port, bytes);
         Ok(())
     }
 
+    #[inline(never)]
     fn fragment<S: Shell<Frame = F>>(
         &mut self,
         cx: &mut Cx<'_, S>,
         frame: F,
         packet: &Packet,
-        to: &To,
+        id: AdjacencyId,
+        adjacency: &Adjacency,
     ) -> Result<(), (DropReason, F)> {
         let mut fragments = core::mem::take(&mut self.fragments);
-        let sent = ip_fragment(packet, to.adjacency.mtu, frame, cx.shell, &mut fragments)
-            .and_then(|()| self.send_fragments(cx, &mut fragments, to));
+        let sent = ip_fragment(packet, adjacency.mtu, frame, cx.shell, &mut fragments)
+            .and_then(|()| self.send_fragments(cx, &mut fragments, id, adjacency));
         self.fragments = fragments;
         sent
     }
@@ -164,14 +212,15 @@ impl<F: Frame> Engine<'_, F> {
         &self,
         cx: &mut Cx<'_, S>,
         fragments: &mut Vec<F>,
-        to: &To,
+        id: AdjacencyId,
+        adjacency: &Adjacency,
     ) -> Result<(), (DropReason, F)> {
         let count = fragments.len() as u64;
         let mut queue = fragments.drain(..);
         while let Some(mut fragment) = queue.next() {
             let len = fragment.data().len();
-            let sent = match eth_output(&mut fragment, 0, len, &to.adjacency) {
-                Ok(()) => self.transmit(cx, fragment, to),
+            let sent = match eth_output(&mut fragment, 0, len, adjacency) {
+                Ok(()) => self.transmit(cx, fragment, id, adjacency),
                 Err(reason) => Err((reason, fragment)),
             };
             if sent.is_err() {
@@ -182,6 +231,36 @@ impl<F: Frame> Engine<'_, F> {
         self.counters.add_event(Event::FragmentsSent, count);
         self.counters.add_event(Event::Fragmented, 1);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn update_options<S>(
+        &self,
+        cx: &Cx<'_, S>,
+        frame: &mut F,
+        packet: &Packet,
+        adjacency: &Adjacency,
+        options: Options,
+    ) {
+        let outgoing = self.address_on(cx.ports, adjacency.port, adjacency.next_hop);
+        let own = |addr| cx.ports.is_own(addr) || self.config.router_id == Some(addr);
+        options.update(packet, frame.data_mut(), outgoing, self.timestamp(cx.now), own);
+    }
+
+    /// A packet whose next hop is not resolved yet.
+    #[inline(never)]
+    fn wait<S: Shell<Frame = F>>(
+        &mut self,
+        cx: &mut Cx<'_, S>,
+        frame: F,
+        packet: &Packet,
+        port: PortId,
+        next_hop: Ipv4Addr,
+    ) -> Verdict {
+        match self.hold(cx, port, next_hop, Held { packet: *packet, frame, own: false }) {
+            Ok(()) => Verdict::Hold,
+            Err(frame) => self.discard(cx, frame, DropReason::HoldFull),
+        }
     }
 
     /// Puts a packet into the hold queue, or gives it back.
@@ -208,13 +287,6 @@ impl<F: Frame> Engine<'_, F> {
         }
     }
 
-    fn deliver<S: Shell<Frame = F>>(&self, cx: &mut Cx<'_, S>, frame: F, in_port: PortId) -> Verdict {
-        match cx.shell.to_kernel(in_port, frame) {
-            Ok(()) => Verdict::Kernel,
-            Err(frame) => self.discard(cx, frame, DropReason::NotForwarded),
-        }
-    }
-
     /// The timestamp of RFC 791 §3.1: milliseconds since midnight UT, or anything with the high bit set.
     fn timestamp(&self, now: Instant) -> u32 {
         const DAY: Duration = Duration::from_secs(86_400);
@@ -226,6 +298,16 @@ impl<F: Frame> Engine<'_, F> {
             }
             Some(_) | None => NON_STANDARD | seconds(now),
         }
+    }
+}
+
+/// A destination on a link that nobody has spoken to.
+#[inline(never)]
+fn unknown_neighbor(ports: &Ports, port: PortId, dst: Ipv4Addr) -> Result<NextHop, DropReason> {
+    match ports.get(port) {
+        Some(link) if link.is_subnet_broadcast(dst) => directed_broadcast(port, link, dst),
+        Some(link) if link.up => Ok(NextHop::Unknown(port, dst)),
+        Some(_) | None => Err(DropReason::EgressDown),
     }
 }
 
@@ -247,6 +329,6 @@ fn directed_broadcast(port: PortId, link: &Port, dst: Ipv4Addr) -> Result<NextHo
 }
 
 /// Seconds as the forwarding table counts them; wraps after 136 years.
-fn seconds(now: Instant) -> u32 {
+pub(super) fn seconds(now: Instant) -> u32 {
     u32::try_from(now.as_secs() & u64::from(u32::MAX)).unwrap_or(0)
 }

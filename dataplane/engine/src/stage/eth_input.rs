@@ -8,7 +8,7 @@ use crate::outcome::DropReason;
 use crate::ports::Port;
 
 /// The offset of the IPv4 header in the frame.
-#[inline]
+#[inline(always)]
 pub(crate) fn eth_input(frame: &[u8], port: &Port) -> Result<usize, DropReason> {
     let header = Ethernet::new_checked(frame).map_err(|_| DropReason::EthTruncated)?;
     let dst = header.dst();

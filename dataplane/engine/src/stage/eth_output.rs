@@ -10,15 +10,35 @@ use crate::frame::Frame;
 use crate::outcome::DropReason;
 
 /// Puts the Ethernet header of `adjacency` before the IPv4 packet at `l3`, and cuts the frame at the packet's end.
-#[inline]
+#[inline(always)]
 pub(crate) fn eth_output<F: Frame>(
     frame: &mut F,
     l3: usize,
     total_len: usize,
     adjacency: &Adjacency,
 ) -> Result<(), DropReason> {
+    let untagged = adjacency.vlan == Vlan::Untagged;
+    let fits = untagged && l3 == ethernet::LEN && frame.data().len() == l3 + total_len;
+    if !fits && !make_room(frame, l3, total_len, adjacency.vlan) {
+        return Err(DropReason::NoHeadroom);
+    }
+    let (mut header, rest) = Ethernet::split_mut(frame.data_mut()).map_err(|_| DropReason::NoHeadroom)?;
+    header.set_dst(adjacency.dst);
+    header.set_src(adjacency.src);
+    header.set_ethertype(EtherType::IPV4);
+    if !untagged {
+        push_tags(header, rest, adjacency.vlan);
+    }
+    Ok(())
+}
+
+/// Moves the beginning of the frame to where the new header begins, and its end to the packet's: Ethernet padding that
+/// arrived behind it does not leave with it.
+#[cold]
+#[inline(never)]
+fn make_room<F: Frame>(frame: &mut F, l3: usize, total_len: usize, tags: Vlan) -> bool {
     let header_len = ethernet::LEN
-        + match adjacency.vlan {
+        + match tags {
             Vlan::Untagged => 0,
             Vlan::Tagged(_) => vlan::LEN,
             Vlan::Double { .. } => 2 * vlan::LEN,
@@ -28,15 +48,14 @@ pub(crate) fn eth_output<F: Frame>(
     } else {
         l3 == header_len || frame.pull_front(l3 - header_len)
     };
-    // Ethernet padding that arrived behind the packet does not leave with it.
-    if !moved || (frame.data().len() != header_len + total_len && !frame.resize(header_len + total_len)) {
-        return Err(DropReason::NoHeadroom);
-    }
-    let (mut header, rest) = Ethernet::split_mut(frame.data_mut()).map_err(|_| DropReason::NoHeadroom)?;
-    header.set_dst(adjacency.dst);
-    header.set_src(adjacency.src);
-    match adjacency.vlan {
-        Vlan::Untagged => header.set_ethertype(EtherType::IPV4),
+    moved && frame.resize(header_len + total_len)
+}
+
+#[cold]
+#[inline(never)]
+fn push_tags(mut header: Ethernet<&mut [u8; ethernet::LEN]>, rest: &mut [u8], tags: Vlan) {
+    match tags {
+        Vlan::Untagged => (),
         Vlan::Tagged(tag) => {
             header.set_ethertype(EtherType(tag.tpid.ethertype()));
             push_tag(rest, tag, EtherType::IPV4);
@@ -47,7 +66,6 @@ pub(crate) fn eth_output<F: Frame>(
             push_tag(rest.get_mut(vlan::LEN..).unwrap_or_default(), inner, EtherType::IPV4);
         }
     }
-    Ok(())
 }
 
 fn push_tag(bytes: &mut [u8], tag: Tag, next: EtherType) {

@@ -16,7 +16,10 @@ pub(crate) enum Hop {
     /// The destination itself is the next hop, on this link.
     Glean(PortId),
     Local,
+    /// The route, or its absence, says no.
     Refused(DropReason),
+    /// Reception has found fault with the packet.
+    Fault(DropReason),
 }
 
 /// Which fields of a packet choose among paths of equal cost.
@@ -30,7 +33,7 @@ pub enum FlowHash {
 }
 
 /// Decodes a group, chooses the member, and asks for the memory that the next stage reads.
-#[inline]
+#[inline(always)]
 pub(crate) fn fib_lookup(
     fib: &Reader<'_>,
     group: GroupId,
@@ -57,7 +60,7 @@ pub(crate) fn fib_lookup(
 }
 
 /// The flow's hash. The seed keeps the routers of one network from all deciding alike.
-#[inline]
+#[inline(never)]
 pub(crate) fn flow_hash(seed: u64, fields: FlowHash, packet: &Packet, frame: &[u8]) -> u32 {
     let ports = match (fields, packet.protocol) {
         (FlowHash::Ports, Protocol::TCP | Protocol::UDP) if !packet.fragment.is_fragment() => {

@@ -8,68 +8,61 @@ use millrace_net::wire::ipv4::{self, Ipv4};
 
 use crate::outcome::DropReason;
 use crate::packet::Packet;
-
-/// Why a frame goes no further.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fault {
-    Silent(DropReason),
-    /// The header is sound, so that its sender can be told; the packet is as long as what there is of it.
-    Answerable(DropReason, Packet),
-}
-
-impl From<DropReason> for Fault {
-    fn from(reason: DropReason) -> Self {
-        Self::Silent(reason)
-    }
-}
+use crate::ports::Port;
 
 /// Offset in the header of the total length, where 12/0 points when the packet is shorter.
 const TOTAL_LENGTH_POINTER: u32 = 2;
 /// Version 4 and a header of five words: nearly every packet.
 const PLAIN: u8 = 0x45;
 
-#[inline]
-pub(crate) fn ip_input(frame: &[u8], l3: usize, in_port: PortId) -> Result<Packet, Fault> {
+/// Fills in `packet`. It is complete with `Ok`, and with ip-cut-short, where it is as long as what there is of it.
+#[inline(always)]
+pub(crate) fn ip_input(
+    frame: &[u8],
+    l3: usize,
+    in_port: PortId,
+    port: &Port,
+    packet: &mut Packet,
+) -> Result<(), DropReason> {
     let ip = frame.get(l3..).unwrap_or_default();
     let (header, rest) = Ipv4::split(ip).map_err(|_| DropReason::IpTruncated)?;
     let mut sum = header.sum();
     let header_len = header.header_len();
     if header.version_ihl() != PLAIN {
         if header.version() != 4 {
-            return Err(DropReason::IpBadVersion.into());
+            return Err(DropReason::IpBadVersion);
         }
         let options = usize::from(header_len).checked_sub(ipv4::LEN).and_then(|len| rest.get(..len));
         sum = sum.bytes(options.ok_or(DropReason::IpBadHeaderLength)?);
     }
     let total_len = header.total_len();
     if total_len < u16::from(header_len) {
-        return Err(DropReason::IpBadTotalLength.into());
+        return Err(DropReason::IpBadTotalLength);
     }
     if !sum.is_valid() {
-        return Err(DropReason::IpBadChecksum.into());
+        return Err(DropReason::IpBadChecksum);
     }
     let (src, dst) = (header.src_bits(), header.dst_bits());
     source(src)?;
     destination(dst)?;
-    let packet = Packet {
-        src,
-        dst,
-        in_port,
-        total_len,
-        fragment: header.fragment(),
-        header_len,
-        l3: u8::try_from(l3).map_err(|_| DropReason::EthTruncated)?,
-        ttl: header.ttl(),
-        protocol: header.protocol(),
-        tos: header.tos(),
-        detail: 0,
-    };
+    packet.src = src;
+    packet.dst = dst;
+    packet.in_port = in_port;
+    packet.total_len = total_len;
+    packet.fragment = header.fragment();
+    packet.header_len = header_len;
+    packet.l3 = u8::try_from(l3).map_err(|_| DropReason::EthTruncated)?;
+    packet.ttl = header.ttl();
+    packet.protocol = header.protocol();
+    packet.tos = header.tos();
+    packet.may_be_partial = port.partial_checksums;
     match u16::try_from(ip.len()) {
         Ok(there) if there < total_len => {
-            let packet = Packet { total_len: there, detail: TOTAL_LENGTH_POINTER, ..packet };
-            Err(Fault::Answerable(DropReason::IpCutShort, packet))
+            packet.total_len = there;
+            packet.detail = TOTAL_LENGTH_POINTER;
+            Err(DropReason::IpCutShort)
         }
-        Ok(_) | Err(_) => Ok(packet),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
