@@ -164,7 +164,7 @@ fn a_session_comes_up() {
         let slow = packet.desired_min_tx == Micros::SECOND;
         assert_eq!(slow, packet.state != State::Up, "side {side}: {packet:?}");
         assert_eq!(packet.required_min_echo_rx, Micros::ZERO);
-        assert!(!packet.demand && !(packet.poll && packet.finale));
+        assert!(!packet.demand);
     }
     let path: Vec<(usize, State, State)> =
         pair.changes.iter().map(|(side, _, c)| (*side, c.from, c.to)).collect();
@@ -302,6 +302,26 @@ fn faster_receiving_waits_for_the_final() {
     pair.tell(0, Input::Configure(config(params(50, 100, 3))));
     pair.pass(2 * SECOND);
     assert_eq!(pair.detection_time(0), ms(300));
+    assert!(pair.changes.is_empty());
+}
+
+/// RFC 5880 §6.8.3, §6.8.7: who asks for fewer packets gets fewer from the next one on.
+#[test]
+fn a_neighbour_that_asks_for_fewer_packets() {
+    let mut pair = Pair::up([params(50, 50, 3), params(50, 50, 3)]);
+    for step in 0..12 {
+        let rx = if step % 2 == 0 { 500 } else { 50 };
+        pair.tell(1, Input::Configure(config(params(50, rx, 3))));
+        pair.sent.clear();
+        pair.pass(ms(2));
+        let polls = pair.sent.len();
+        pair.pass(ms(1500 + 7 * step));
+        if rx == 500 {
+            // What was sent just before it was heard does not count, what was only planned does.
+            let slow: Vec<Duration> = pair.intervals(0).into_iter().skip(usize::from(polls > 2)).collect();
+            assert!(slow.iter().all(|interval| ms(375) <= *interval), "{step}: {slow:?}");
+        }
+    }
     assert!(pair.changes.is_empty());
 }
 
