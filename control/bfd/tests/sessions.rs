@@ -310,17 +310,16 @@ fn faster_receiving_waits_for_the_final() {
 fn a_neighbour_that_asks_for_fewer_packets() {
     let mut pair = Pair::up([params(50, 50, 3), params(50, 50, 3)]);
     for step in 0..12 {
-        let rx = if step % 2 == 0 { 500 } else { 50 };
-        pair.tell(1, Input::Configure(config(params(50, rx, 3))));
-        pair.sent.clear();
-        pair.pass(ms(2));
-        let polls = pair.sent.len();
-        pair.pass(ms(1500 + 7 * step));
-        if rx == 500 {
-            // What was sent just before it was heard does not count, what was only planned does.
-            let slow: Vec<Duration> = pair.intervals(0).into_iter().skip(usize::from(polls > 2)).collect();
-            assert!(slow.iter().all(|interval| ms(375) <= *interval), "{step}: {slow:?}");
-        }
+        pair.tell(1, Input::Configure(config(params(50, 500, 3))));
+        let heard = pair.now + DELAY;
+        pair.pass(2 * SECOND + ms(7 * step));
+        let periodic = pair.sent.iter().filter(|(side, _, p)| *side == 0 && !p.finale).map(|(_, at, _)| *at);
+        let (before, after): (Vec<Instant>, Vec<Instant>) = periodic.partition(|at| *at <= heard);
+        let last = *before.last().unwrap();
+        assert!(last + ms(375) <= after[0], "step {step}: {:?} after the last one", after[0] - last);
+        assert!(pair.intervals(0).iter().rev().take(2).all(|interval| ms(375) <= *interval));
+        pair.tell(1, Input::Configure(config(params(50, 50, 3))));
+        pair.pass(2 * SECOND);
     }
     assert!(pair.changes.is_empty());
 }
