@@ -309,6 +309,7 @@ fn faster_receiving_waits_for_the_final() {
 #[test]
 fn a_neighbour_that_asks_for_fewer_packets() {
     let mut pair = Pair::up([params(50, 50, 3), params(50, 50, 3)]);
+    pair.pass(SECOND);
     for step in 0..12 {
         pair.tell(1, Input::Configure(config(params(50, 500, 3))));
         let heard = pair.now + DELAY;
