@@ -3,6 +3,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod fib_client;
 pub mod http;
+pub mod kernel_mirror;
+pub mod links;
 pub mod metrics;
 pub mod runtime;
