@@ -25,7 +25,8 @@ impl Signals {
         let (end, raise) = UnixStream::pair().context("a socket pair for signals")?;
         end.set_nonblocking(true)?;
         for signal in [SIGTERM, SIGINT] {
-            signal_hook::low_level::pipe::register(signal, raise.try_clone()?).context("waiting for signals")?;
+            signal_hook::low_level::pipe::register(signal, raise.try_clone()?)
+                .context("waiting for signals")?;
         }
         // Nothing is read from files here: a SIGHUP that was meant for control must not end us.
         signal_hook::flag::register(SIGHUP, Arc::default()).context("ignoring SIGHUP")?;

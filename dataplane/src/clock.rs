@@ -1,5 +1,7 @@
 //! The one place of the dataplane that reads a clock.
 
+use std::time::Duration;
+
 use millrace_net::Instant;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -10,4 +12,12 @@ pub(crate) fn now() -> Instant {
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
     Instant::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// How long midnight UT is ago. Unlike [`now`] it jumps when somebody sets the clock.
+pub(crate) fn since_midnight() -> Duration {
+    const DAY: u64 = 24 * 60 * 60;
+    let time = clock_gettime(ClockId::Realtime);
+    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(secs % DAY) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }

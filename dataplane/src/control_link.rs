@@ -10,12 +10,12 @@ mod report;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixListener;
 
+#[cfg(test)]
+pub(crate) use millrace_api::Express;
+pub(crate) use millrace_api::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Urpf};
 use millrace_api::{
     Member, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request, RequestBody, VERSION,
 };
-pub(crate) use millrace_api::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues};
-#[cfg(test)]
-pub(crate) use millrace_api::{Express, Urpf};
 use millrace_fib as fib;
 use rustix::event::{PollFd, PollFlags};
 
@@ -158,7 +158,10 @@ impl ControlLink {
             }
             RequestBody::Batch { generation, ops } => {
                 if generation < peer.generation {
-                    return error(&format!("generation {generation} after {}: they never decrease", peer.generation));
+                    return error(&format!(
+                        "generation {generation} after {}: they never decrease",
+                        peer.generation
+                    ));
                 }
                 peer.generation = generation;
                 batch(dataplane, generation, ops)
@@ -170,7 +173,9 @@ impl ControlLink {
     fn hello(&self, peer: &mut Peer, version: u32) -> ReplyBody {
         if version != VERSION {
             peer.connection.close();
-            return error(&format!("the peer speaks version {version} of the protocol, this dataplane {VERSION}"));
+            return error(&format!(
+                "the peer speaks version {version} of the protocol, this dataplane {VERSION}"
+            ));
         }
         peer.connection.greeted = true;
         ReplyBody::Hello {
@@ -263,7 +268,8 @@ fn kind_of(router: &Router, kind: NexthopKind) -> Result<Kind, RefusalReason> {
             if !MEMBERS.contains(&members.len()) || !members.iter().all(in_range) {
                 return Err(RefusalReason::BadMembers);
             }
-            let member = |member: &Member| Ok(((port(member.via.ifindex)?, member.via.gateway), member.weight));
+            let member =
+                |member: &Member| Ok(((port(member.via.ifindex)?, member.via.gateway), member.weight));
             Kind::Forward(members.iter().map(member).collect::<Result<_, _>>()?)
         }
         NexthopKind::Glean { ifindex } => Kind::Glean(port(ifindex)?),

@@ -103,7 +103,9 @@ impl Crew {
             let parts = Parts {
                 number,
                 engine: Engine::new(fib, Arc::clone(&counters), EngineConfig::new(seed)),
-                quiescent: quiescence.worker(number).ok_or_else(|| std::io::Error::other("no quiescence slot"))?,
+                quiescent: quiescence
+                    .worker(number)
+                    .ok_or_else(|| std::io::Error::other("no quiescence slot"))?,
                 commands: receiver,
                 published: Arc::clone(&crew.published),
                 inboxes: Arc::clone(&crew.inboxes),
@@ -128,7 +130,7 @@ impl Crew {
     }
 
     pub(crate) fn serve(&self, worker: usize, port: PortId, socket: Socket) {
-        self.tell(worker, Command::Serve { port, socket });
+        self.tell(worker, Command::Serve { port, socket: Box::new(socket) });
     }
 
     /// Takes the sockets of a port from all workers. They are still open.
@@ -158,7 +160,8 @@ impl Crew {
             self.tell(worker, Command::Statistics { to: to.clone() });
         }
         drop(to);
-        let answers = (0..self.members.len()).map_while(|_| statistics.recv_timeout(STATISTICS_PATIENCE).ok());
+        let answers =
+            (0..self.members.len()).map_while(|_| statistics.recv_timeout(STATISTICS_PATIENCE).ok());
         answers.flatten().collect()
     }
 
@@ -213,7 +216,10 @@ fn start(worker: Worker, number: usize, cpu: u16) -> std::io::Result<JoinHandle<
             tracing::warn!(worker = number, cpu, "the worker is not pinned to its CPU");
         }
         if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
-            tracing::error!(worker = number, "a worker panicked; the process ends, so that it is started anew");
+            tracing::error!(
+                worker = number,
+                "a worker panicked; the process ends, so that it is started anew"
+            );
             std::process::exit(EXIT_DEFECT);
         }
     })
@@ -228,7 +234,11 @@ mod tests {
         for (wanted, available, expected) in [
             (&[][..], &[0, 1, 3][..], Ok(&[3][..])),
             (&[1, 0], &[0, 1], Ok(&[1, 0])),
-            (&[2], &[0, 1], Err("workers names CPU 2, which this process may not run on; it may run on 0, 1")),
+            (
+                &[2],
+                &[0, 1],
+                Err("workers names CPU 2, which this process may not run on; it may run on 0, 1"),
+            ),
             (&[1, 1], &[0, 1], Err("workers names CPU 1 twice; one worker a CPU")),
             (&[], &[], Err("the CPUs this process may run on cannot be read")),
         ] {

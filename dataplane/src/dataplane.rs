@@ -139,7 +139,8 @@ impl Dataplane {
             self.neighbor_is(*neighbor);
         }
         if let Some(router) = &mut self.router {
-            let key = |neighbor: &Neighbor| Some((router.ports.by_ifindex(neighbor.ifindex)?, neighbor.address));
+            let key =
+                |neighbor: &Neighbor| Some((router.ports.by_ifindex(neighbor.ifindex)?, neighbor.address));
             let mentioned: BTreeSet<_> = neighbors.iter().filter_map(key).collect();
             router.tables.neighbors_dumped(clock::now(), &mentioned);
         }

@@ -122,7 +122,8 @@ mod tests {
             assert!(host.address_is(address(1, text, broadcast, false)), "{text}");
         }
         let locals: Vec<String> = host.locals().iter().map(ToString::to_string).collect();
-        let expected = ["10.255.0.1", "192.0.2.1", "192.0.2.255", "198.51.100.1", "198.51.100.3", "203.0.113.0"];
+        let expected =
+            ["10.255.0.1", "192.0.2.1", "192.0.2.255", "198.51.100.1", "198.51.100.3", "203.0.113.0"];
         assert_eq!(locals, expected);
     }
 
@@ -133,7 +134,8 @@ mod tests {
         assert!(host.address_is(second.clone()));
         assert!(host.address_is(address(2, "192.0.2.1/24", None, false)));
         assert!(!host.address_is(second.clone()), "the same again");
-        let list = |host: &Host| host.addresses(2).iter().map(|(addr, _)| addr.octets()[3]).collect::<Vec<_>>();
+        let list =
+            |host: &Host| host.addresses(2).iter().map(|(addr, _)| addr.octets()[3]).collect::<Vec<_>>();
         assert_eq!(list(&host), [1, 2]);
         assert!(host.address_is(Address { secondary: false, ..second.clone() }), "promoted");
         assert_eq!(list(&host), [2, 1]);

@@ -20,9 +20,13 @@ const SOCKET_MODE: u32 = 0o660;
 pub(crate) enum InstanceError {
     #[error("the run directory {0} cannot be made: {1}; create it, or choose another with --run-dir")]
     Directory(PathBuf, io::Error),
-    #[error("the run directory is not writable: {0}: {1}; run as its owner, or choose another with --run-dir")]
+    #[error(
+        "the run directory is not writable: {0}: {1}; run as its owner, or choose another with --run-dir"
+    )]
     NotWritable(PathBuf, io::Error),
-    #[error("another millrace-dataplane (process {pid}) serves {directory}; stop it, or use another --run-dir")]
+    #[error(
+        "another millrace-dataplane (process {pid}) serves {directory}; stop it, or use another --run-dir"
+    )]
     Busy { directory: PathBuf, pid: String },
     #[error("cannot listen on {0}: {1}")]
     Listen(PathBuf, io::Error),
@@ -38,7 +42,8 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn claim(directory: &Path) -> Result<Self, InstanceError> {
-        std::fs::create_dir_all(directory).map_err(|error| InstanceError::Directory(directory.into(), error))?;
+        std::fs::create_dir_all(directory)
+            .map_err(|error| InstanceError::Directory(directory.into(), error))?;
         let lock = lock(directory)?;
         let socket = directory.join(SOCKET);
         let listener = listen(&socket).map_err(|error| InstanceError::Listen(socket.clone(), error))?;
@@ -117,7 +122,10 @@ mod tests {
         UnixStream::connect(&socket).unwrap();
 
         let error = Instance::claim(&run).unwrap_err();
-        assert!(matches!(&error, InstanceError::Busy { pid, .. } if *pid == std::process::id().to_string()), "{error}");
+        assert!(
+            matches!(&error, InstanceError::Busy { pid, .. } if *pid == std::process::id().to_string()),
+            "{error}"
+        );
         UnixStream::connect(&socket).unwrap();
 
         drop(first);

@@ -16,25 +16,25 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-mod clerk;
-mod control_link;
-mod dataplane;
-mod router;
-mod ports;
-mod host;
-mod neighbors;
-mod tables;
-mod netlink;
-mod sysfs;
-mod crew;
-mod worker;
-mod handoff;
-mod counters;
 mod bell;
-mod xdp;
+mod clerk;
 mod clock;
+mod control_link;
+mod counters;
+mod crew;
+mod dataplane;
+mod handoff;
+mod host;
 mod instance;
+mod neighbors;
+mod netlink;
+mod ports;
 mod privileges;
+mod router;
+mod sysfs;
+mod tables;
+mod worker;
+mod xdp;
 
 /// Forwards packets past the kernel's network stack, as `millrace-control` tells it.
 #[derive(Debug, Parser)]

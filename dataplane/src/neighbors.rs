@@ -101,7 +101,9 @@ pub(crate) enum Event {
     /// A group began to use it as a gateway.
     Wanted,
     /// Time passes. `in_use`: a worker sent to it within [`IN_USE`].
-    Tick { in_use: bool },
+    Tick {
+        in_use: bool,
+    },
 }
 
 /// What is to be done to the adjacency, or asked of the kernel.
@@ -186,7 +188,12 @@ impl Neighbors {
     }
 
     /// Every entry in turn gets a [`Event::Tick`].
-    pub(crate) fn tick(&mut self, now: Instant, mut in_use: impl FnMut(Key) -> bool, effects: &mut Vec<(Key, Effect)>) {
+    pub(crate) fn tick(
+        &mut self,
+        now: Instant,
+        mut in_use: impl FnMut(Key) -> bool,
+        effects: &mut Vec<(Key, Effect)>,
+    ) {
         let keys: Vec<Key> = self.entries.keys().copied().collect();
         for key in keys {
             self.handle(now, key, Event::Tick { in_use: in_use(key) }, effects);
@@ -194,7 +201,12 @@ impl Neighbors {
     }
 
     /// After a dump, stations of `ports` that it did not mention are gone.
-    pub(crate) fn sweep(&mut self, now: Instant, mentioned: impl Fn(Key) -> bool, effects: &mut Vec<(Key, Effect)>) {
+    pub(crate) fn sweep(
+        &mut self,
+        now: Instant,
+        mentioned: impl Fn(Key) -> bool,
+        effects: &mut Vec<(Key, Effect)>,
+    ) {
         let keys: Vec<Key> = self
             .entries
             .iter()
@@ -233,19 +245,28 @@ fn step(now: Instant, state: Option<State>, event: Event, wanted: bool) -> Step 
         effect: Some(Effect::Failed),
         ask: false,
     };
-    let search =
-        || Step { state: Some(State::Incomplete { since: now }), effect: Some(Effect::Incomplete), ask: true };
+    let search = || Step {
+        state: Some(State::Incomplete { since: now }),
+        effect: Some(Effect::Incomplete),
+        ask: true,
+    };
     let forget = || Step { state: None, effect: Some(Effect::Remove), ask: false };
 
     match (state, event) {
-        (None, Event::Kernel(Nud::Valid(mac, validity))) => {
-            Step { state: Some(State::Complete { mac, validity }), effect: Some(Effect::Complete(mac)), ask: false }
-        }
+        (None, Event::Kernel(Nud::Valid(mac, validity))) => Step {
+            state: Some(State::Complete { mac, validity }),
+            effect: Some(Effect::Complete(mac)),
+            ask: false,
+        },
         (None, Event::Demand | Event::Wanted) => search(),
         (None, Event::Kernel(Nud::Gone | Nud::Incomplete | Nud::Failed) | Event::Tick { .. }) => stay(None),
 
         (Some(State::Incomplete { .. } | State::Failed { .. }), Event::Kernel(Nud::Valid(mac, validity))) => {
-            Step { state: Some(State::Complete { mac, validity }), effect: Some(Effect::Complete(mac)), ask: false }
+            Step {
+                state: Some(State::Complete { mac, validity }),
+                effect: Some(Effect::Complete(mac)),
+                ask: false,
+            }
         }
         (Some(State::Incomplete { .. }), Event::Kernel(Nud::Failed)) => fail(),
         (Some(State::Incomplete { .. }), Event::Kernel(Nud::Gone)) if !wanted => forget(),
@@ -322,11 +343,11 @@ mod tests {
         let valid = |mac, validity| Kernel(Nud::Valid(mac, validity));
         let unused = Tick { in_use: false };
         let used = Tick { in_use: true };
-        let all = [false, true].as_slice();
-        let unwanted = [false].as_slice();
-        let wanted = [true].as_slice();
+        let (all, unwanted, wanted): (&[bool], &[bool], &[bool]) = (&[false, true], &[false], &[true]);
+        /// State, event, for a wanted neighbour or not, state after it, effects.
+        type Case = (Option<State>, Event, &'static [bool], Option<State>, &'static [Effect]);
         #[rustfmt::skip]
-        let cases: &[(Option<State>, Event, &[bool], Option<State>, &[Effect])] = &[
+        let cases: &[Case] = &[
             (None, Kernel(Nud::Gone), unwanted, None, &[]),
             (None, Kernel(Nud::Incomplete), unwanted, None, &[]),
             (None, Kernel(Nud::Failed), unwanted, None, &[]),
@@ -382,7 +403,8 @@ mod tests {
                 let case = format!("{state:?}, {event:?}, wanted {wanted}");
                 assert_eq!(neighbors.get(KEY).map(|entry| entry.state), expected, "{case}");
                 assert_eq!(done, effects.iter().map(|effect| (KEY, *effect)).collect::<Vec<_>>(), "{case}");
-                let unresolved = neighbors.entries.values().filter(|entry| is_unresolved(entry.state)).count();
+                let unresolved =
+                    neighbors.entries.values().filter(|entry| is_unresolved(entry.state)).count();
                 assert_eq!(neighbors.unresolved, unresolved, "{case}");
             }
         }

@@ -158,7 +158,9 @@ impl Netlink {
                         }
                     }
                 }
-                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => return Ok(Poll::Lost),
+                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                    return Ok(Poll::Lost);
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Poll::Drained),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(NetlinkError::Read(error)),
@@ -194,7 +196,8 @@ impl Netlink {
         let mut events = Vec::new();
         for _ in 0..DUMP_ATTEMPTS {
             events.clear();
-            let sequence = self.send(request.clone(), NLM_F_REQUEST | NLM_F_DUMP).map_err(NetlinkError::Refused)?;
+            let sequence =
+                self.send(request.clone(), NLM_F_REQUEST | NLM_F_DUMP).map_err(NetlinkError::Refused)?;
             if self.read_dump(sequence, &mut events)? == DumpEnd::Consistent {
                 break;
             }
@@ -228,7 +231,7 @@ impl Netlink {
                     NetlinkPayload::Done(_) => return Ok(end),
                     NetlinkPayload::Error(error) => return Err(NetlinkError::Refused(error.to_io())),
                     NetlinkPayload::InnerMessage(message) => events.extend(event(message)),
-                    _ => {}
+                    NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {}
                 }
             }
         }
@@ -245,7 +248,9 @@ impl Netlink {
         message.header.state = NeighbourState::None;
         message.header.flags = NeighbourFlags::Use;
         message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
-        if let Err(error) = self.send(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REQUEST | NLM_F_CREATE) {
+        if let Err(error) =
+            self.send(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REQUEST | NLM_F_CREATE)
+        {
             tracing::debug!(%address, ifindex, %error, "the kernel does not take a neighbour probe");
         }
         self.discard_replies();
@@ -317,7 +322,10 @@ impl Iterator for Messages<'_> {
 /// What a message means for the three tables; none if nothing.
 fn event(message: RouteNetlinkMessage) -> Option<Event> {
     // Whether the message announces (New…) or withdraws (Del…) is the variant's first word.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the codec knows many message types; three tables are mirrored")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the codec knows many message types; three tables are mirrored"
+    )]
     match message {
         RouteNetlinkMessage::NewLink(message) => link(message).map(Event::Link),
         RouteNetlinkMessage::DelLink(message) if is_device(&message) => {
@@ -404,8 +412,12 @@ fn neighbor(message: &NeighbourMessage, gone: bool) -> Option<Neighbor> {
     for attribute in &message.attributes {
         #[expect(clippy::wildcard_enum_match_arm, reason = "cache ages and the like are not mirrored")]
         match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(destination)) => address = Some(*destination),
-            NeighbourAttribute::LinkLayerAddress(octets) => mac = <[u8; 6]>::try_from(octets.as_slice()).ok().map(Mac),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(destination)) => {
+                address = Some(*destination)
+            }
+            NeighbourAttribute::LinkLayerAddress(octets) => {
+                mac = <[u8; 6]>::try_from(octets.as_slice()).ok().map(Mac)
+            }
             _ => {}
         }
     }
@@ -422,7 +434,7 @@ fn nud(state: NeighbourState, mac: Option<Mac>) -> Option<Nud> {
         NeighbourState::Stale => Validity::Stale,
         NeighbourState::Delay | NeighbourState::Probe => Validity::Probing,
         NeighbourState::Permanent | NeighbourState::Noarp => Validity::Permanent,
-        _ => return None,
+        NeighbourState::None | NeighbourState::Other(_) | _ => return None,
     };
     mac.filter(|mac| !mac.is_group()).map(|mac| Nud::Valid(mac, validity))
 }
@@ -450,9 +462,9 @@ mod tests {
 
     fn events(bytes: &[u8]) -> Vec<Event> {
         Messages(bytes)
-            .filter_map(|message| match message.payload {
-                NetlinkPayload::InnerMessage(message) => event(message),
-                _ => None,
+            .filter_map(|message| {
+                let NetlinkPayload::InnerMessage(message) = message.payload else { return None };
+                event(message)
             })
             .collect()
     }

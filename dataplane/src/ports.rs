@@ -123,8 +123,7 @@ impl<S> PortTable<S> {
             if self.slots.len() <= id.index() {
                 self.slots.resize_with(id.index() + 1, || None);
             }
-            self.slots[id.index()] =
-                Some(Port {
+            self.slots[id.index()] = Some(Port {
                 config: interface.clone(),
                 device: None,
                 partial_checksums: false,
@@ -138,7 +137,8 @@ impl<S> PortTable<S> {
 
     fn free_id(&mut self) -> Option<PortId> {
         let candidates = (self.next..PortId::MAX).chain(0..self.next);
-        let index = candidates.into_iter().find(|index| self.slots.get(*index).is_none_or(Option::is_none))?;
+        let index =
+            candidates.into_iter().find(|index| self.slots.get(*index).is_none_or(Option::is_none))?;
         self.next = (index + 1) % PortId::MAX;
         u16::try_from(index).ok().map(PortId)
     }
@@ -166,9 +166,22 @@ pub(crate) fn has_partial_checksums(kind: Option<&str>, driver: Option<&str>) ->
     match kind {
         Some(kind) => matches!(
             kind,
-            "veth" | "tun" | "bridge" | "macvlan" | "macvtap" | "ipvlan" | "vlan" | "netkit" | "bond" | "team" | "dummy"
+            "veth"
+                | "tun"
+                | "bridge"
+                | "macvlan"
+                | "macvtap"
+                | "ipvlan"
+                | "vlan"
+                | "netkit"
+                | "bond"
+                | "team"
+                | "dummy"
         ),
-        None => matches!(driver, Some("virtio_net" | "xen_netfront" | "vif" | "veth" | "tun" | "hv_netvsc" | "vmxnet3")),
+        None => matches!(
+            driver,
+            Some("virtio_net" | "xen_netfront" | "vif" | "veth" | "tun" | "hv_netvsc" | "vmxnet3")
+        ),
     }
 }
 

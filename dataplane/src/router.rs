@@ -9,9 +9,11 @@ use std::time::Duration;
 use millrace_engine::{self as engine, Ports};
 use millrace_fib::{self as fib, Geometry, Memory, Quiescence, Vlan, Writer};
 use millrace_net::{Instant, Mac, PortId};
-use millrace_xsk::{Bind, BoundMode, BusyPoll, OpenFailure, RingSizes, Socket, SocketConfig, Umem, UmemConfig};
+use millrace_xsk::{
+    Bind, BoundMode, BusyPoll, OpenFailure, RingSizes, Socket, SocketConfig, Umem, UmemConfig,
+};
 
-use crate::control_link::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues};
+use crate::control_link::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Urpf};
 use crate::crew::{self, Crew, CrewError};
 use crate::host::Host;
 use crate::netlink::Link;
@@ -125,7 +127,8 @@ impl Router {
         };
         let _ = router.follow_host(now, host);
         if router.config.mode == Mode::ZeroCopy
-            && let Some((_, port)) = router.ports.iter().find(|(_, port)| port.device.is_some() && port.service.is_none())
+            && let Some((_, port)) =
+                router.ports.iter().find(|(_, port)| port.device.is_some() && port.service.is_none())
         {
             let problem = port.problem.clone().unwrap_or_default();
             return Err(StartError::Interface { name: port.config.name.clone(), problem });
@@ -160,7 +163,8 @@ impl Router {
         let diff = self.ports.configure(&config.interfaces)?;
         for id in diff.changed {
             let name = self.ports.name(id);
-            let queues_before = before.iter().find(|interface| interface.name == name).map(|interface| &interface.queues);
+            let queues_before =
+                before.iter().find(|interface| interface.name == name).map(|interface| &interface.queues);
             let Some(port) = self.ports.get(id) else { continue };
             if queues_before != Some(&port.config.queues) {
                 self.withdraw(id, host);
@@ -198,12 +202,15 @@ impl Router {
             let Some(device) = device else { continue };
             if other && let Some(port) = self.ports.get_mut(id) {
                 let driver = sysfs::driver(&device);
-                port.partial_checksums = ports::has_partial_checksums(device.kind.as_deref(), driver.as_deref());
+                port.partial_checksums =
+                    ports::has_partial_checksums(device.kind.as_deref(), driver.as_deref());
             }
             if changed && let Some(mac) = device.mac {
                 self.tables.port_is(id, fib::Link { mac, mtu: mtu(&device), vlan: Vlan::Untagged });
             }
-            if (changed || self.retry_at <= now) && self.ports.get(id).is_some_and(|port| port.service.is_none()) {
+            if (changed || self.retry_at <= now)
+                && self.ports.get(id).is_some_and(|port| port.service.is_none())
+            {
                 self.take(id, &device);
             }
         }
@@ -246,14 +253,23 @@ impl Router {
         let mut ports = Ports::new();
         let mut senders = vec![None; PortId::MAX];
         for (id, port) in self.ports.iter() {
-            let Some((device, mac)) = port.device.as_ref().and_then(|device| Some((device, device.mac?))) else { continue };
+            let Some((device, mac)) = port.device.as_ref().and_then(|device| Some((device, device.mac?)))
+            else {
+                continue;
+            };
             let mut state = engine::Port::new(mac, mtu(device));
             state.up = device.admin_up && device.carrier && port.service.is_some();
             state.addresses = host.addresses(device.ifindex);
             state.partial_checksums = port.partial_checksums;
+            state.urpf = match port.config.urpf {
+                Urpf::Off => engine::Urpf::Off,
+                Urpf::Loose => engine::Urpf::Loose,
+                Urpf::Strict => engine::Urpf::Strict,
+            };
             // A port's number is below the limit, by the table's making.
             let _ = ports.insert(id, state);
-            senders[id.index()] = port.service.as_ref().and_then(|service| service.queues.first()).map(|queue| queue.worker);
+            senders[id.index()] =
+                port.service.as_ref().and_then(|service| service.queues.first()).map(|queue| queue.worker);
         }
         let snapshot = Snapshot { ports, senders };
         if snapshot != self.published {
@@ -306,13 +322,22 @@ impl Router {
             match Socket::open(&self.umem, self.socket_config(device.ifindex, queue)) {
                 Ok(socket) => sockets.push(socket),
                 // rtnetlink tells how many queues a device could have, not how many it uses.
-                Err(error) if error.failure == OpenFailure::NoQueue && 0 < queue && config.queues == Queues::All => break,
+                Err(error)
+                    if error.failure == OpenFailure::NoQueue && 0 < queue && config.queues == Queues::All =>
+                {
+                    break;
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }
         let mut attachment = self
             .xdp
-            .attach(id, device.ifindex, self.config.mode == Mode::Generic, config.on_failure == OnFailure::Kernel)
+            .attach(
+                id,
+                device.ifindex,
+                self.config.mode == Mode::Generic,
+                config.on_failure == OnFailure::Kernel,
+            )
             .map_err(|error| error.to_string())?;
         for socket in sockets {
             let queue = socket.config().queue;
@@ -426,7 +451,8 @@ fn fixed_differences(in_force: &DataplaneConfig, wanted: &DataplaneConfig) -> Ve
         ("frames", in_force.frames != wanted.frames),
     ]
     .into_iter()
-    .filter_map(|(name, differs)| differs.then(|| name.to_owned()))
+    .filter(|(_, differs)| *differs)
+    .map(|(name, _)| name.to_owned())
     .collect()
 }
 

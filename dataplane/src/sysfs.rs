@@ -24,7 +24,8 @@ pub(crate) fn driver(link: &Link) -> Option<String> {
 /// Receive queues in use; none where /sys does not say.
 pub(crate) fn rx_queues(link: &Link) -> Option<u32> {
     let entries = std::fs::read_dir(directory(link)?.join("queues")).ok()?;
-    let queues = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-")).count();
+    let queues =
+        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-")).count();
     u32::try_from(queues).ok().filter(|queues| 0 < *queues)
 }
 

@@ -44,7 +44,9 @@ impl Kind {
                 if left.is_empty() { Self::Unreachable } else { Self::Forward(left) }
             }
             Self::Glean(on) if *on == port => Self::Unreachable,
-            Self::Glean(_) | Self::Local | Self::Blackhole | Self::Unreachable | Self::Prohibit => self.clone(),
+            Self::Glean(_) | Self::Local | Self::Blackhole | Self::Unreachable | Self::Prohibit => {
+                self.clone()
+            }
         }
     }
 }
@@ -246,9 +248,11 @@ impl Tables {
 
     /// Begins to remember what is not mentioned. One that was under way is forgotten.
     pub(crate) fn resync_begin(&mut self, generation: u64) {
-        let routes: Vec<_> = self.fib.routes_after(None, usize::MAX).into_iter().map(|(prefix, _)| prefix).collect();
+        let routes: Vec<_> =
+            self.fib.routes_after(None, usize::MAX).into_iter().map(|(prefix, _)| prefix).collect();
         let mentioned = vec![false; routes.len()];
-        self.resync = Some(Resync { generation, routes, mentioned, groups: self.groups.keys().copied().collect() });
+        self.resync =
+            Some(Resync { generation, routes, mentioned, groups: self.groups.keys().copied().collect() });
     }
 
     /// Removes what was not mentioned, and says how much; `None` if no resynchronisation of this generation is under way.
@@ -263,7 +267,9 @@ impl Tables {
         for key in resync.groups {
             match self.group_remove(key) {
                 Ok(()) => swept += 1,
-                Err(refusal) => tracing::warn!(group = key.0, %refusal, "a group that was not mentioned stays"),
+                Err(refusal) => {
+                    tracing::warn!(group = key.0, %refusal, "a group that was not mentioned stays")
+                }
             }
         }
         Some(swept)
@@ -422,7 +428,10 @@ mod tests {
         assert_eq!(tables.take_asks(), [gateway(P1, 2)]);
         let group = tables.group(key).unwrap();
         assert_eq!((group.id, tables.routes_of(group)), (id, 1));
-        assert_eq!((tables.buckets_of(group, gateway(P0, 1)), tables.buckets_of(group, gateway(P1, 2))), (16, 48));
+        assert_eq!(
+            (tables.buckets_of(group, gateway(P0, 1)), tables.buckets_of(group, gateway(P1, 2))),
+            (16, 48)
+        );
         assert_eq!(tables.longest_match(Ipv4Addr::new(10, 1, 1, 1)), Some((prefix("10.0.0.0/8"), key)));
 
         tables.group_upsert(NOW, key, Kind::Blackhole).unwrap();

@@ -26,13 +26,15 @@ use crate::handoff::Inbox;
 
 pub(crate) mod outlet;
 
-pub(crate) use outlet::{Packet, Requests};
 use outlet::{Flushed, Outlet, Served};
+pub(crate) use outlet::{Packet, Requests};
 
 /// How long a worker without work looks for more before it blocks. Waking it costs a few microseconds and an interrupt.
 const LOOK: Duration = Duration::from_micros(20);
 /// How long it sleeps at most while frames wait for a transmit ring.
 const RETRY: Duration = Duration::from_millis(1);
+/// How often the engine is told the time of day: it counts on by itself, and follows a clock that was set.
+const TIME_OF_DAY: Duration = Duration::from_secs(60);
 /// Frames taken from the inbox in one round.
 const INBOX_BURST: usize = 4 * BURST;
 
@@ -77,11 +79,19 @@ impl Published {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Serve this socket.
-    Serve { port: PortId, socket: Socket },
+    Serve {
+        port: PortId,
+        socket: Box<Socket>,
+    },
     /// Give the sockets of this port back.
-    Release { port: PortId, to: Sender<Vec<Socket>> },
+    Release {
+        port: PortId,
+        to: Sender<Vec<Socket>>,
+    },
     /// Read the kernel's counters of every socket.
-    Statistics { to: Sender<Vec<SocketStatistics>> },
+    Statistics {
+        to: Sender<Vec<SocketStatistics>>,
+    },
     Stop,
 }
 
@@ -137,7 +147,8 @@ impl Worker {
         let bell = &parts.inboxes[parts.number].bell;
         epoll::add(&epoll, bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         let snapshot = parts.published.current();
-        let outlet = Outlet::new(parts.cache, Arc::clone(&parts.inboxes), parts.requests, Arc::clone(&parts.page));
+        let outlet =
+            Outlet::new(parts.cache, Arc::clone(&parts.inboxes), parts.requests, Arc::clone(&parts.page));
         Ok(Self {
             number: parts.number,
             engine: parts.engine,
@@ -161,8 +172,13 @@ impl Worker {
         let mut before = clock::now();
         let mut round = Round::Idle;
         let mut idle_since = None;
+        let mut told = None;
         loop {
             let now = clock::now();
+            if told.is_none_or(|told| TIME_OF_DAY <= now - told) {
+                self.engine.set_time_of_day(now, clock::since_midnight());
+                told = Some(now);
+            }
             // What has passed since belongs to the round before, its sleep included.
             self.page.add_time(round == Round::Worked, now - before);
             before = now;
@@ -229,7 +245,7 @@ impl Worker {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Serve { port, socket } => {
-                    self.serve(port, socket);
+                    self.serve(port, *socket);
                     ways_changed = true;
                 }
                 Command::Release { port, to } => {
@@ -252,7 +268,8 @@ impl Worker {
         }
         if ways_changed {
             let Snapshot { ports, senders } = &*self.snapshot;
-            self.outlet.set_ways(self.number, &self.served, |port| senders.get(port.index()).copied().flatten());
+            self.outlet
+                .set_ways(self.number, &self.served, |port| senders.get(port.index()).copied().flatten());
             let served = &self.served;
             self.outlet.abandon(|port| {
                 ports.get(port).is_some_and(|state| state.up) && served.iter().any(|queue| queue.port == port)
@@ -267,7 +284,9 @@ impl Worker {
     }
 
     fn serve(&mut self, port: PortId, socket: Socket) {
-        if let Err(errno) = epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(1), epoll::EventFlags::IN) {
+        if let Err(errno) =
+            epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(1), epoll::EventFlags::IN)
+        {
             // Frames are then received when something else wakes the worker.
             tracing::error!(worker = self.number, %errno, "a socket cannot be waited for");
         }

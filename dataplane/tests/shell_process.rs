@@ -1,4 +1,5 @@
 //! The dataplane process by itself: a test takes control's place on the api socket.
+#![expect(clippy::wildcard_enum_match_arm, reason = "any other answer fails the test, and is printed")]
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use millrace_api::report::{Counters, Interface, Worker};
 use millrace_api::{
-    DataplaneConfig, Express, InterfaceConfig, Member, Mode, NexthopId, NexthopKind, OnFailure, Op, Query, Queues,
-    RefusalReason, ReplyBody, Reply, Request, RequestBody, Urpf, VERSION, Via, read_frame, write_frame,
+    DataplaneConfig, Express, InterfaceConfig, Member, Mode, NexthopId, NexthopKind, OnFailure, Op, Query,
+    Queues, RefusalReason, Reply, ReplyBody, Request, RequestBody, Urpf, VERSION, Via, read_frame,
+    write_frame,
 };
 use millrace_lab::topology::Line;
 use millrace_lab::{Iperf, Node, Ping, Process, test, wait_for, wait_until};
@@ -191,13 +193,18 @@ fn an_idle_worker_sleeps() {
         assert_eq!(Ping::new(&line.client, Line::SERVER).run()?.received, 3);
         let before = client.workers()?;
         // A ping that takes its time: 20 round trips in two seconds.
-        let ping = Ping::new(&line.client, Line::SERVER).count(20).interval(Duration::from_millis(100)).run()?;
+        let ping =
+            Ping::new(&line.client, Line::SERVER).count(20).interval(Duration::from_millis(100)).run()?;
         assert_eq!(ping.received, 20);
         let after = client.workers()?;
         let busy = after[0].busy_seconds - before[0].busy_seconds;
         let idle = after[0].idle_seconds - before[0].idle_seconds;
         assert!(busy < 0.02 * idle, "busy {busy:.4} s, idle {idle:.4} s");
-        assert!(after[0].wakeups - before[0].wakeups < 1000, "{} wakeups", after[0].wakeups - before[0].wakeups);
+        assert!(
+            after[0].wakeups - before[0].wakeups < 1000,
+            "{} wakeups",
+            after[0].wakeups - before[0].wakeups
+        );
         Ok(())
     });
 }
@@ -219,7 +226,9 @@ fn an_interface_that_is_made_anew_goes_back_into_service() {
                 Ok(wan.xdp == "native" && wan.up)
             })?;
             // The route's group means the interface, whatever its number is.
-            wait_until("a reply", SOON, || Ok(Ping::new(&line.client, Line::SERVER).count(1).run()?.received == 1))?;
+            wait_until("a reply", SOON, || {
+                Ok(Ping::new(&line.client, Line::SERVER).count(1).run()?.received == 1)
+            })?;
         }
         let new = dataplane.ifindex("wan")?;
         assert_ne!(old, new);
@@ -269,7 +278,9 @@ fn workers_hand_frames_to_the_one_that_has_the_queue() {
             "link add eth0 numtxqueues 2 numrxqueues 2 type veth peer name lan netns {} numtxqueues 2 numrxqueues 2",
             line.router.namespace()
         ))?;
-        for (node, interface, address) in [(&line.client, "eth0", "10.0.1.2/24"), (&line.router, "lan", "10.0.1.1/24")] {
+        for (node, interface, address) in
+            [(&line.client, "eth0", "10.0.1.2/24"), (&line.router, "lan", "10.0.1.1/24")]
+        {
             node.ip(&format!("address add {address} dev {interface}"))?;
             node.ip(&format!("link set {interface} up"))?;
         }
@@ -298,7 +309,8 @@ fn a_gateway_is_resolved_before_it_is_needed_and_3_1_comes_at_once_when_it_is_de
     test(|lab| {
         let line = Line::new(lab)?;
         let (dataplane, mut client) = forwarding(&line)?;
-        let via = |host| Via { ifindex: dataplane.ifindex("wan").unwrap_or(0), gateway: [10, 0, 2, host].into() };
+        let via =
+            |host| Via { ifindex: dataplane.ifindex("wan").unwrap_or(0), gateway: [10, 0, 2, host].into() };
         let group = |id, host| Op::NexthopUpsert {
             id: NexthopId(id),
             kind: NexthopKind::Forward(vec![Member { via: via(host), weight: 1 }]),
@@ -309,7 +321,12 @@ fn a_gateway_is_resolved_before_it_is_needed_and_3_1_comes_at_once_when_it_is_de
                 nexthop: NexthopId(id),
             })
         };
-        client.batch(vec![group(10, 2), route("10.10.0.0/16", 10)?, group(11, 99), route("10.11.0.0/16", 11)?])?;
+        client.batch(vec![
+            group(10, 2),
+            route("10.10.0.0/16", 10)?,
+            group(11, 99),
+            route("10.11.0.0/16", 11)?,
+        ])?;
         let state = |client: &mut Client, id| match client.ask(RequestBody::Query(Query::Nexthops))? {
             ReplyBody::Nexthops(all) => {
                 let group = all.into_iter().find(|group| group.id == id).context("no such group")?;
@@ -341,19 +358,28 @@ fn what_is_no_request_ends_the_connection_and_harms_nothing() {
         let mut newer = dataplane.connect_silently()?;
         match newer.ask(RequestBody::Hello { version: VERSION + 7 })? {
             ReplyBody::Error { reason } => {
-                assert!(reason.contains(&VERSION.to_string()) && reason.contains(&(VERSION + 7).to_string()), "{reason}");
+                assert!(
+                    reason.contains(&VERSION.to_string()) && reason.contains(&(VERSION + 7).to_string()),
+                    "{reason}"
+                );
             }
             other => bail!("{other:?}"),
         }
         let mut rude = dataplane.connect_silently()?;
-        assert!(matches!(rude.ask(RequestBody::Query(Query::Fib { address: None }))?, ReplyBody::Error { .. }));
+        assert!(matches!(
+            rude.ask(RequestBody::Query(Query::Fib { address: None }))?,
+            ReplyBody::Error { .. }
+        ));
         let mut second = dataplane.connect()?;
         assert_eq!(second.interfaces()?.len(), 2, "anyone may ask");
         assert!(matches!(second.ask(RequestBody::Configure(config(&[])))?, ReplyBody::Error { .. }));
         assert_eq!(client.interfaces()?.len(), 2);
         drop(client);
         wait_until("the second connection to be let in", SOON, || {
-            Ok(matches!(second.ask(RequestBody::ResyncBegin { generation: 1 })?, ReplyBody::ResyncBegun { .. }))
+            Ok(matches!(
+                second.ask(RequestBody::ResyncBegin { generation: 1 })?,
+                ReplyBody::ResyncBegun { .. }
+            ))
         })?;
         assert_eq!(Ping::new(&line.client, Line::SERVER).run()?.received, 3);
         Ok(())

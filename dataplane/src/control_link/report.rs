@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use millrace_api::report::{
-    Counters, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop, NexthopMember, QueueReport, Worker,
-    XdpStatistics,
+    Counters, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop, NexthopMember,
+    QueueReport, Worker, XdpStatistics,
 };
 use millrace_ebpf_abi::XdpOutcome;
 use millrace_engine::{DropReason, IcmpMessage, PortCounters, VerdictKind};
@@ -74,16 +74,19 @@ pub(super) fn interfaces(router: &Router) -> Vec<Interface> {
 }
 
 fn traffic(members: &[Member], port: PortId) -> PortCounters {
-    members.iter().map(|member| member.counters.port(port)).fold(PortCounters::default(), |sum, one| PortCounters {
-        rx_packets: sum.rx_packets + one.rx_packets,
-        rx_bytes: sum.rx_bytes + one.rx_bytes,
-        tx_packets: sum.tx_packets + one.tx_packets,
-        tx_bytes: sum.tx_bytes + one.tx_bytes,
+    members.iter().map(|member| member.counters.port(port)).fold(PortCounters::default(), |sum, one| {
+        PortCounters {
+            rx_packets: sum.rx_packets + one.rx_packets,
+            rx_bytes: sum.rx_bytes + one.rx_bytes,
+            tx_packets: sum.tx_packets + one.tx_packets,
+            tx_bytes: sum.tx_bytes + one.tx_bytes,
+        }
     })
 }
 
 fn statistics_of(all: &[SocketStatistics], port: PortId, queue: u32) -> XdpStatistics {
-    let counts = all.iter().find(|of| of.port == port && of.queue == queue).map(|of| of.counts).unwrap_or_default();
+    let counts =
+        all.iter().find(|of| of.port == port && of.queue == queue).map(|of| of.counts).unwrap_or_default();
     XdpStatistics {
         rx_dropped: counts.rx_dropped,
         rx_invalid_descs: counts.rx_invalid_descs,
@@ -104,10 +107,12 @@ pub(super) fn counters(router: &Router) -> Counters {
     let drops = |reason: &DropReason| {
         let of_engine = sum(&|member| member.counters.dropped(*reason));
         // What was accepted for transmission and then could not be: the engine had counted it as forwarded.
-        let of_worker = match reason {
-            DropReason::EgressDown => sum(&|member| member.page.read().abandoned),
-            DropReason::TxFull => sum(&|member| member.page.read().overflowed),
-            _ => 0,
+        let of_worker = if *reason == DropReason::EgressDown {
+            sum(&|member| member.page.read().abandoned)
+        } else if *reason == DropReason::TxFull {
+            sum(&|member| member.page.read().overflowed)
+        } else {
+            0
         };
         (reason.name().to_owned(), of_engine + of_worker)
     };
@@ -127,7 +132,11 @@ pub(super) fn counters(router: &Router) -> Counters {
             .iter()
             .map(|message| (message.name().to_owned(), sum(&|member| member.counters.icmp_sent(*message))))
             .collect(),
-        xdp: XdpOutcome::ALL.iter().zip(xdp).map(|(outcome, count)| (outcome.name().to_owned(), count)).collect(),
+        xdp: XdpOutcome::ALL
+            .iter()
+            .zip(xdp)
+            .map(|(outcome, count)| (outcome.name().to_owned(), count))
+            .collect(),
         frames: frames(router),
     }
 }
@@ -160,7 +169,14 @@ fn frames_once(router: &Router) -> FrameCensus {
     let free = u64::from(census.pool) + u64::from(census.cached);
     let fill = u64::from(census.fill_rings) + u64::from(census.quarantined);
     let tx = u64::from(census.tx_rings);
-    FrameCensus { total, free, fill, tx, held, lost: total.cast_signed() - (free + fill + tx + held).cast_signed() }
+    FrameCensus {
+        total,
+        free,
+        fill,
+        tx,
+        held,
+        lost: total.cast_signed() - (free + fill + tx + held).cast_signed(),
+    }
 }
 
 pub(super) fn workers(router: &Router) -> Vec<Worker> {
@@ -213,7 +229,9 @@ fn nexthop(router: &Router, key: GroupKey, group: &Group) -> Nexthop {
         Kind::Prohibit => "prohibit",
     };
     let members = match &group.kind {
-        Kind::Forward(members) => members.iter().map(|(neighbor, weight)| member(router, group, *neighbor, *weight)).collect(),
+        Kind::Forward(members) => {
+            members.iter().map(|(neighbor, weight)| member(router, group, *neighbor, *weight)).collect()
+        }
         Kind::Glean(port) => vec![NexthopMember {
             interface: router.ports.name(*port).to_owned(),
             gateway: None,

@@ -111,7 +111,12 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(cache: Cache, inboxes: Arc<[Inbox]>, requests: Arc<Requests>, page: Arc<WorkerPage>) -> Self {
+    pub(super) fn new(
+        cache: Cache,
+        inboxes: Arc<[Inbox]>,
+        requests: Arc<Requests>,
+        page: Arc<WorkerPage>,
+    ) -> Self {
         let mut lanes = Vec::new();
         lanes.resize_with(PortId::MAX, Lane::default);
         let to_ring = vec![false; inboxes.len()];
@@ -295,7 +300,7 @@ mod tests {
     fn what_arrives_for_a_port_that_left_is_counted_and_freed() {
         let umem = Umem::new(UmemConfig { frames: 64 }).unwrap();
         let (mut outlet, _, page) = outlet(&umem);
-        for port in [PortId(1), PortId(2), PortId(PortId::MAX as u16)] {
+        for port in [PortId(1), PortId(2), PortId(u16::MAX)] {
             let frame = outlet.take().unwrap();
             outlet.accept(port, frame.0);
         }
