@@ -1,8 +1,10 @@
 //! Looking up many addresses at once, so that the memory serves them side by side.
 //!
-//! A look-up is one load from a table far larger than the caches near the core: what it costs is waiting. Blocks of 64
-//! addresses are therefore looked up in two steps: first all tbl24 entries, none of which depends on another, then the
-//! few tbl8 entries. The gathers do the first step with one instruction for eight (AVX-512) or four (AVX2) addresses.
+//! A look-up is one load from a table far larger than the caches near the core: what it costs is waiting. So the lines
+//! of up to 256 addresses are asked for before the first is read; that a prefetch does not wait for its line, while a
+//! load holds up all that comes after it, is worth more than anything else here (measured on 1,050,000 routes: gathers
+//! alone 280 M/s, with this 400). Then all tbl24 entries are read, none of which depends on another, and last the few
+//! tbl8 entries. The gathers read eight (AVX-512) or four (AVX2) entries with one instruction.
 
 use crate::id::GroupId;
 use crate::reader::{EXTENDED, Reader};
@@ -10,15 +12,17 @@ use crate::reader::{EXTENDED, Reader};
 /// How [`Reader::lookup_bulk`] goes about it. All ways give equal answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bulk {
-    /// Prefetch a block of addresses, then look each up. Runs everywhere.
+    /// Prefetch, then look up one by one. Runs everywhere.
     Prefetch,
-    /// Four addresses an instruction.
+    /// Prefetch, then gather four entries an instruction.
     Avx2,
-    /// Eight addresses an instruction.
+    /// Prefetch, then gather eight entries an instruction.
     Avx512,
 }
 
-/// Addresses whose table lines are asked for before any is waited for. The bits of a u64 note which need tbl8.
+/// Addresses whose lines are asked for before the first is read. Their lines fill a third of a first-level cache.
+const AHEAD: usize = 256;
+/// Addresses whose tbl24 entries are read before any tbl8 entry. The bits of a u64 note which need one.
 const BLOCK: usize = 64;
 
 impl Bulk {
@@ -55,27 +59,26 @@ impl Way {
     #[inline]
     pub(crate) fn lookup(self, reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) {
         let len = addresses.len().min(groups.len());
-        let (addresses, groups) = (&addresses[..len], &mut groups[..len]);
-        match self.0 {
-            Bulk::Prefetch => prefetched(reader, addresses, groups),
-            Bulk::Avx2 => gather::avx2(self, reader, addresses, groups),
-            Bulk::Avx512 => gather::avx512(self, reader, addresses, groups),
+        for (addresses, groups) in addresses[..len].chunks(AHEAD).zip(groups[..len].chunks_mut(AHEAD)) {
+            for &address in addresses {
+                reader.prefetch(address);
+            }
+            match self.0 {
+                Bulk::Prefetch => one_by_one(reader, addresses, groups),
+                Bulk::Avx2 => gather::avx2(self, reader, addresses, groups),
+                Bulk::Avx512 => gather::avx512(self, reader, addresses, groups),
+            }
         }
     }
 }
 
-fn prefetched(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) {
-    for (addresses, groups) in addresses.chunks(BLOCK).zip(groups.chunks_mut(BLOCK)) {
-        for &address in addresses {
-            reader.prefetch(address);
-        }
-        for (&address, group) in addresses.iter().zip(groups) {
-            *group = reader.lookup(address);
-        }
+fn one_by_one(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) {
+    for (&address, group) in addresses.iter().zip(groups) {
+        *group = reader.lookup(address);
     }
 }
 
-/// The second step: looks up in tbl8 those of a block whose bit is set. Their places hold tbl24 entries.
+/// The last step: looks up in tbl8 those of a block whose bit is set. Their places hold tbl24 entries.
 fn extend(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId], mut extended: u64) {
     while extended != 0 {
         let i = extended.trailing_zeros() as usize;
@@ -178,6 +181,7 @@ mod gather {
     #[target_feature(enable = "avx2")]
     fn avx2_lanes(tbl24: &Tbl24, addresses: __m256i) -> __m256i {
         let index = _mm256_srli_epi64::<10>(addresses);
+        let all = _mm256_set1_epi64x(-1);
         let mut words = _mm256_setzero_si256();
         // JUSTIFICATION: four loads at once; the module says why the intrinsic would not do.
         // SAFETY: each index is a 32-bit address shifted right by 10, so below 2^22, the length of the table: four aligned
@@ -188,7 +192,7 @@ mod gather {
                 table = in(reg) tbl24.as_ptr(),
                 index = in(ymm_reg) index,
                 words = inout(ymm_reg) words,
-                all = inout(ymm_reg) _mm256_set1_epi64x(-1) => _,
+                all = inout(ymm_reg) all => _,
                 options(nostack, readonly, preserves_flags),
             );
         }
@@ -222,11 +226,13 @@ mod gather {
         // loads within it, of words that are only ever accessed atomically. Nothing is written but the two registers.
         unsafe {
             asm!(
-                "kxnorw {all}, {all}, {all}",
+                // Not by kxnorw: that would wait for the mask register, which the gather before this one still writes.
+                "kmovw {all}, {ones:e}",
                 "vpgatherdq {words}{{{all}}}, [{table} + {index} * 8]",
                 table = in(reg) tbl24.as_ptr(),
                 index = in(ymm_reg) index,
                 words = inout(zmm_reg) words,
+                ones = in(reg) 0xff,
                 all = out(kreg) _,
                 options(nostack, readonly, preserves_flags),
             );
@@ -255,7 +261,7 @@ mod gather {
 mod gather {
     //! No gathers here: the ways that need them are never available.
 
-    use super::{Way, prefetched};
+    use super::{Way, one_by_one};
     use crate::id::GroupId;
     use crate::reader::Reader;
 
@@ -268,10 +274,10 @@ mod gather {
     }
 
     pub(super) fn avx2(_: Way, reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) {
-        prefetched(reader, addresses, groups);
+        one_by_one(reader, addresses, groups);
     }
 
     pub(super) fn avx512(_: Way, reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) {
-        prefetched(reader, addresses, groups);
+        one_by_one(reader, addresses, groups);
     }
 }
