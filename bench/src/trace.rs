@@ -69,7 +69,7 @@ impl Rng {
 
     /// In `from .. to`.
     pub fn within(&mut self, from: u32, to: u32) -> u32 {
-        from + u32_of(u64::from(u32_of(self.next())) * u64::from(to - from) >> 32)
+        from + u32_of((u64::from(u32_of(self.next())) * u64::from(to - from)) >> 32)
     }
 
     /// A random order.
