@@ -112,55 +112,41 @@ impl CounterPage {
     pub(crate) fn set_held(&self, frames: usize) {
         self.held.store(frames as u64, Ordering::Relaxed);
     }
-
-    #[inline]
-    pub(crate) fn add_rx(&self, port: PortId, packets: u64, bytes: u64) {
-        if let Some(row) = self.ports.get(port.index()) {
-            add(&row.rx_packets, packets);
-            add(&row.rx_bytes, bytes);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn add_tx(&self, port: PortId, bytes: u64) {
-        if let Some(row) = self.ports.get(port.index()) {
-            add(&row.tx_packets, 1);
-            add(&row.tx_bytes, bytes);
-        }
-    }
 }
 
-/// Counts received frames; adds to the page once for a run of frames from one port.
-pub(crate) struct Received<'p> {
-    page: &'p CounterPage,
-    port: PortId,
+/// Counts frames of one port in a row, so that a run of them costs the page one addition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) port: PortId,
     packets: u64,
     bytes: u64,
 }
 
-impl<'p> Received<'p> {
-    pub(crate) const fn new(page: &'p CounterPage) -> Self {
-        Self { page, port: PortId(0), packets: 0, bytes: 0 }
-    }
+impl Run {
+    pub(crate) const EMPTY: Self = Self { port: PortId(0), packets: 0, bytes: 0 };
 
-    #[inline]
-    pub(crate) fn add(&mut self, port: PortId, bytes: usize) {
-        if port != self.port {
-            self.flush();
-            self.port = port;
-        }
+    #[inline(always)]
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.packets += 1;
         self.bytes += bytes as u64;
     }
 
-    fn flush(&mut self) {
-        self.page.add_rx(self.port, core::mem::take(&mut self.packets), core::mem::take(&mut self.bytes));
+    /// Ends the run as received frames, and begins one of `port`.
+    pub(crate) fn received(&mut self, page: &CounterPage, port: PortId) {
+        if let Some(row) = page.ports.get(self.port.index()) {
+            add(&row.rx_packets, self.packets);
+            add(&row.rx_bytes, self.bytes);
+        }
+        *self = Self { port, ..Self::EMPTY };
     }
-}
 
-impl Drop for Received<'_> {
-    fn drop(&mut self) {
-        self.flush();
+    /// Ends the run as sent frames, and begins one of `port`.
+    pub(crate) fn sent(&mut self, page: &CounterPage, port: PortId) {
+        if let Some(row) = page.ports.get(self.port.index()) {
+            add(&row.tx_packets, self.packets);
+            add(&row.tx_bytes, self.bytes);
+        }
+        *self = Self { port, ..Self::EMPTY };
     }
 }
 
@@ -189,9 +175,14 @@ mod tests {
         page.add_drop(DropReason::NoRoute);
         page.add_drop(DropReason::NoRoute);
         page.add_verdict(VerdictKind::Tx, 3);
-        page.add_rx(PortId(1), 2, 128);
-        page.add_tx(PortId(255), 60);
-        page.add_tx(PortId(256), 60);
+        let mut run = Run { port: PortId(1), ..Run::EMPTY };
+        run.add(64);
+        run.add(64);
+        run.received(&page, PortId(255));
+        run.add(60);
+        run.sent(&page, PortId(256));
+        run.add(60);
+        run.sent(&page, PortId(0));
         page.set_held(4);
         for reason in DropReason::ALL {
             assert_eq!(page.dropped(*reason), if *reason == DropReason::NoRoute { 2 } else { 0 });

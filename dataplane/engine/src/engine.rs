@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use millrace_fib::{Adjacency, AdjacencyId, AdjacencyState, GroupId, Reader};
 use millrace_net::{Instant, PortId};
 
-use crate::counters::{CounterPage, Received};
+use crate::counters::{CounterPage, Run};
 use crate::frame::{Frame, Shell};
 use crate::limiter::{Limiter, Rate};
 use crate::outcome::{DropReason, Event, Verdict, VerdictKind};
@@ -18,6 +18,7 @@ use crate::ports::{Port, Ports, Urpf};
 use crate::stage::eth_input::eth_input;
 use crate::stage::fib_lookup::{self, FlowHash, Hop, fib_lookup};
 use crate::stage::hold::{Held, Hold};
+use crate::stage::icmp_error;
 use crate::stage::ip_fragment;
 use crate::stage::ip_input::ip_input;
 use crate::stage::urpf::urpf;
@@ -34,7 +35,8 @@ pub const BURST: usize = 64;
 pub struct EngineConfig {
     /// For hashes and identifications. Workers of one router share it, so that a flow takes one path.
     pub seed: u64,
-    /// Address for what the router says where the interface has none of its own (RFC 1812 §4.2.2.2, §4.3.2.4).
+    /// Address for what the router says where the interface has none of its own (RFC 1812 §4.2.2.2, §4.3.2.4). Without
+    /// it that is the highest address of any port.
     pub router_id: Option<Ipv4Addr>,
     pub icmp_source: IcmpSource,
     /// ICMP errors of each type and code.
@@ -111,11 +113,13 @@ struct Cx<'a, S> {
     seconds: u32,
     ports: &'a Ports,
     shell: &'a mut S,
+    /// Frames sent in a row by one port, not counted yet.
+    sent: Run,
 }
 
 impl<'a, S> Cx<'a, S> {
     fn new(now: Instant, ports: &'a Ports, shell: &'a mut S) -> Self {
-        Self { now, seconds: forward::seconds(now), ports, shell }
+        Self { now, seconds: forward::seconds(now), ports, shell, sent: Run::EMPTY }
     }
 }
 
@@ -181,6 +185,7 @@ impl<'m, F: Frame> Engine<'m, F> {
             }
         }
         path.counters.add_verdict(VerdictKind::Tx, sent);
+        path.finish(&mut cx);
     }
 
     /// Tells the time of day, for IP timestamps: `since_midnight` UT have passed at `now`. Until it is told, and
@@ -203,7 +208,7 @@ impl<'m, F: Frame> Engine<'m, F> {
                 path.give_up(&mut cx, held, DropReason::NeighborFailed);
             }
         }
-        path.counters.set_held(path.hold.frames());
+        path.finish(&mut cx);
     }
 
     /// Routes anew what waits for neighbours that have answered or failed since.
@@ -222,7 +227,7 @@ impl<'m, F: Frame> Engine<'m, F> {
                 path.release(&mut cx, held);
             }
         }
-        path.counters.set_held(path.hold.frames());
+        path.finish(&mut cx);
     }
 
     /// Frames in the hold queue.
@@ -243,23 +248,27 @@ impl Burst {
     /// Pass 1: headers are read and routes asked for. Sources are checked where a port wants it.
     #[inline(always)]
     fn parse<F: Frame>(&mut self, path: &Path<'_, F>, ports: &Ports, rx: &[(PortId, F)]) {
-        let mut received = Received::new(&path.counters);
-        let mut check_sources = false;
+        let mut received = Run::EMPTY;
+        let mut port = ports.get(received.port);
+        let mut check_sources = port.is_some_and(|port| port.urpf != Urpf::Off);
         for (at, (in_port, frame)) in rx.iter().enumerate().take(BURST) {
             let data = frame.data();
-            received.add(*in_port, data.len());
+            if *in_port != received.port {
+                received.received(&path.counters, *in_port);
+                port = ports.get(*in_port);
+                check_sources |= port.is_some_and(|port| port.urpf != Urpf::Off);
+            }
+            received.add(data.len());
             let packet = &mut self.packets[at];
-            let parsed = match ports.get(*in_port) {
-                Some(port) => {
-                    check_sources |= port.urpf != Urpf::Off;
-                    eth_input(data, port).and_then(|l3| ip_input(data, l3, *in_port, port, packet))
-                }
+            let parsed = match port {
+                Some(port) => eth_input(data, port).and_then(|l3| ip_input(data, l3, *in_port, port, packet)),
                 None => Err(DropReason::IngressUnknown),
             };
             path.fib.prefetch(packet.dst);
             self.destinations[at] = packet.dst;
             self.faults[at] = parsed.err();
         }
+        received.received(&path.counters, PortId(0));
         if check_sources {
             self.check_sources(&path.fib, ports, rx.len());
         }
@@ -272,8 +281,10 @@ impl Burst {
             fib.prefetch(packet.src);
         }
         for (packet, fault) in self.packets.iter().zip(&mut self.faults).take(len) {
+            // Faults that are answered are not answered to forged sources either.
+            let known = fault.is_none_or(|reason| icmp_error::message(reason).is_some());
             let passes = |port: &Port| urpf(fib, port.urpf, packet);
-            if fault.is_none() && !ports.get(packet.in_port).is_none_or(passes) {
+            if known && !ports.get(packet.in_port).is_none_or(passes) {
                 *fault = Some(DropReason::Urpf);
             }
         }
@@ -297,6 +308,12 @@ impl Burst {
 }
 
 impl<F: Frame> Path<'_, F> {
+    /// Counts what a call has left to be counted at its end.
+    fn finish<S>(&self, cx: &mut Cx<'_, S>) {
+        cx.sent.sent(&self.counters, PortId(0));
+        self.counters.set_held(self.hold.frames());
+    }
+
     /// The last verdict on a packet that has waited in vain.
     fn give_up<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>, held: Held<F>, reason: DropReason) {
         if held.own {

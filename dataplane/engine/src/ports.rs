@@ -114,6 +114,11 @@ impl Ports {
         self.slots.iter().flatten().any(|port| port.is_subnet_broadcast(addr))
     }
 
+    /// What the router is called by where nobody has given it a router-id.
+    pub fn highest_address(&self) -> Option<Ipv4Addr> {
+        self.slots.iter().flatten().flat_map(|port| &port.addresses).map(|&(own, _)| own).max()
+    }
+
     /// Whether `addr` is an address of any port.
     pub fn is_own(&self, addr: Ipv4Addr) -> bool {
         self.slots.iter().flatten().any(|port| port.addresses.iter().any(|&(own, _)| own == addr))
@@ -166,6 +171,10 @@ mod tests {
         assert!(ports.insert(PortId(3), port(&[])));
         assert!(!ports.insert(PortId(256), port(&[])));
         assert!(ports.get(PortId(3)).is_some());
+        assert_eq!(ports.highest_address(), None);
+        assert!(ports.insert(PortId(1), port(&[("192.0.2.1", 24), ("10.0.0.1", 8)])));
+        assert_eq!(ports.highest_address(), Some(addr("192.0.2.1")));
+        assert!(ports.is_own(addr("10.0.0.1")) && !ports.is_own(addr("10.0.0.2")));
         for absent in [0, 2, 4, 256, u16::MAX] {
             assert!(ports.get(PortId(absent)).is_none());
         }

@@ -111,7 +111,8 @@ impl<F: Frame> Path<'_, F> {
 
     /// The router's address on a port, or its router-id where the port has none (RFC 1812 §4.2.2.2, §4.3.2.4).
     pub(super) fn address_on(&self, ports: &Ports, port: PortId, towards: Ipv4Addr) -> Option<Ipv4Addr> {
-        ports.get(port).and_then(|port| port.address_towards(towards)).or(self.config.router_id)
+        let own = ports.get(port).and_then(|port| port.address_towards(towards));
+        own.or(self.config.router_id).or_else(|| ports.highest_address())
     }
 
     /// Sends a packet of the router's own. It is no arrival, so it gets no verdict.
@@ -124,7 +125,7 @@ impl<F: Frame> Path<'_, F> {
     ) {
         let lost = match next_hop {
             NextHop::Known(to) if to.adjacency.state == AdjacencyState::Complete => {
-                self.send(cx, frame, packet, to.id, &to.adjacency).err().map(|(_, frame)| frame)
+                self.send(cx, frame, to.id, &to.adjacency).err().map(|(_, frame)| frame)
             }
             NextHop::Known(to) if to.adjacency.state == AdjacencyState::Failed => Some(frame),
             NextHop::Known(_) | NextHop::Unknown(..) => {

@@ -121,14 +121,16 @@ impl<F: Frame> Path<'_, F> {
         if options.wants_update() {
             self.update_options(cx, &mut frame, packet, adjacency, options);
         }
-        let sent = if packet.total_len <= adjacency.mtu {
-            self.send(cx, frame, packet, id, adjacency)
-        } else {
-            self.fragment(cx, frame, packet, id, adjacency)
-        };
-        match sent {
+        if adjacency.mtu < packet.total_len {
+            return self.fragment(cx, frame, packet, id, adjacency);
+        }
+        let (l3, total_len) = (usize::from(packet.l3), usize::from(packet.total_len));
+        if let Err(reason) = eth_output(&mut frame, l3, total_len, adjacency) {
+            return self.discard(cx, frame, reason);
+        }
+        match self.transmit(cx, frame, id, adjacency) {
             Ok(()) => Verdict::Tx(adjacency.port),
-            Err((reason, frame)) => self.discard(cx, frame, reason),
+            Err(frame) => self.discard(cx, frame, DropReason::TxFull),
         }
     }
 
@@ -162,32 +164,20 @@ impl<F: Frame> Path<'_, F> {
     }
 
     #[inline(always)]
-    pub(super) fn send<S: Shell<Frame = F>>(
-        &self,
-        cx: &mut Cx<'_, S>,
-        mut frame: F,
-        packet: &Packet,
-        id: AdjacencyId,
-        adjacency: &Adjacency,
-    ) -> Result<(), (DropReason, F)> {
-        match eth_output(&mut frame, usize::from(packet.l3), usize::from(packet.total_len), adjacency) {
-            Ok(()) => self.transmit(cx, frame, id, adjacency),
-            Err(reason) => Err((reason, frame)),
-        }
-    }
-
-    #[inline(always)]
     fn transmit<S: Shell<Frame = F>>(
         &self,
         cx: &mut Cx<'_, S>,
         frame: F,
         id: AdjacencyId,
         adjacency: &Adjacency,
-    ) -> Result<(), (DropReason, F)> {
-        let bytes = frame.data().len() as u64;
-        cx.shell.transmit(adjacency.port, frame).map_err(|frame| (DropReason::TxFull, frame))?;
+    ) -> Result<(), F> {
+        let bytes = frame.data().len();
+        cx.shell.transmit(adjacency.port, frame)?;
         self.fib.touch(id, cx.seconds);
-        self.counters.add_tx(adjacency.port, bytes);
+        if adjacency.port != cx.sent.port {
+            cx.sent.sent(&self.counters, adjacency.port);
+        }
+        cx.sent.add(bytes);
         Ok(())
     }
 
@@ -199,12 +189,15 @@ impl<F: Frame> Path<'_, F> {
         packet: &Packet,
         id: AdjacencyId,
         adjacency: &Adjacency,
-    ) -> Result<(), (DropReason, F)> {
+    ) -> Verdict {
         let mut fragments = core::mem::take(&mut self.fragments);
         let sent = ip_fragment(packet, adjacency.mtu, frame, cx.shell, &mut fragments)
             .and_then(|()| self.send_fragments(cx, &mut fragments, id, adjacency));
         self.fragments = fragments;
-        sent
+        match sent {
+            Ok(()) => Verdict::Tx(adjacency.port),
+            Err((reason, frame)) => self.discard(cx, frame, reason),
+        }
     }
 
     /// All of them, or the first that could not be sent and none after it: without it they are of no use.
@@ -217,12 +210,8 @@ impl<F: Frame> Path<'_, F> {
     ) -> Result<(), (DropReason, F)> {
         let count = fragments.len() as u64;
         let mut queue = fragments.drain(..);
-        while let Some(mut fragment) = queue.next() {
-            let len = fragment.data().len();
-            let sent = match eth_output(&mut fragment, 0, len, adjacency) {
-                Ok(()) => self.transmit(cx, fragment, id, adjacency),
-                Err(reason) => Err((reason, fragment)),
-            };
+        while let Some(fragment) = queue.next() {
+            let sent = self.send(cx, fragment, id, adjacency);
             if sent.is_err() {
                 queue.for_each(|rest| cx.shell.put(rest));
                 return sent;
@@ -231,6 +220,22 @@ impl<F: Frame> Path<'_, F> {
         self.counters.add_event(Event::FragmentsSent, count);
         self.counters.add_event(Event::Fragmented, 1);
         Ok(())
+    }
+
+    /// Sends a frame whose first byte is that of the IPv4 packet and whose last is the packet's.
+    #[inline(never)]
+    pub(super) fn send<S: Shell<Frame = F>>(
+        &self,
+        cx: &mut Cx<'_, S>,
+        mut frame: F,
+        id: AdjacencyId,
+        adjacency: &Adjacency,
+    ) -> Result<(), (DropReason, F)> {
+        let len = frame.data().len();
+        match eth_output(&mut frame, 0, len, adjacency) {
+            Ok(()) => self.transmit(cx, frame, id, adjacency).map_err(|frame| (DropReason::TxFull, frame)),
+            Err(reason) => Err((reason, frame)),
+        }
     }
 
     #[inline(never)]
@@ -272,7 +277,6 @@ impl<F: Frame> Path<'_, F> {
         held: Held<F>,
     ) -> Result<(), F> {
         let admission = self.hold.admit(cx.now, (port, next_hop), held);
-        self.counters.set_held(self.hold.frames());
         if admission.ask {
             self.counters.add_event(Event::Resolve, 1);
             cx.shell.resolve(port, next_hop);

@@ -7,8 +7,8 @@ use millrace_engine::{EngineConfig, IcmpMessage, IcmpSource, Rate};
 use millrace_fib::Resolution;
 
 use crate::rig::{
-    BARE, Buffer, CLIENT, Case, Datagram, LAN, MF, Out, Router, WAN, addr, check, config, decode, mac_of,
-    memory, run, run_on, udp,
+    BARE, Buffer, CLIENT, Case, DEAD, Datagram, LAN, MF, Out, Router, THIN, WAN, WAN2, addr, check, config,
+    decode, mac_of, memory, run, run_on, udp,
 };
 
 fn answered(name: &'static str, datagram: Datagram) -> Case {
@@ -172,31 +172,38 @@ fn errors_can_come_from_the_interface_the_packet_arrived_on() {
     check(&case, &router);
 }
 
-/// §4.3.2.4: the router-id where the interface has no address; without one nothing can be said.
+/// §4.3.2.4: the router-id where the interface has no address, or else the highest address there is.
 #[test]
 fn errors_from_an_unnumbered_interface() {
-    let frame = Datagram { src: addr("10.10.0.9"), ..Datagram::to("8.8.8.8") }.on(BARE);
-    let silent = Case {
-        name: "no router-id",
-        rx: vec![(BARE, frame.clone())],
-        verdict: Drop,
-        tx: vec![],
-        moved: &[("drop no-route", 1), ("icmp-unroutable", 1)],
-    };
-    run(vec![silent]);
-    let said = Case {
-        name: "router-id",
-        rx: vec![(BARE, frame)],
+    let case = |name, source| Case {
+        name,
+        rx: vec![(BARE, Datagram { src: addr("10.10.0.9"), ..Datagram::to("8.8.8.8") }.on(BARE))],
         verdict: Reply,
-        tx: vec![Out::Icmp(BARE, "10.30.0.2", 3, 0, 0, "10.255.0.1")],
+        tx: vec![Out::Icmp(BARE, "10.30.0.2", 3, 0, 0, source)],
         moved: &[("drop no-route", 1), ("icmp 3/0", 1)],
     };
+    run(vec![case("no router-id", "203.0.113.1")]);
+
+    let named = case("router-id", "10.255.0.1");
     let memory = memory();
     let mut config = config();
     config.router_id = Some(addr("10.255.0.1"));
     let mut router = Router::with_config(&memory, config);
-    router.receive([(BARE, &said.rx[0].1[..])]);
-    check(&said, &router);
+    router.receive([(BARE, &named.rx[0].1[..])]);
+    check(&named, &router);
+
+    let nameless = Case {
+        name: "no address at all",
+        verdict: Drop,
+        tx: vec![],
+        moved: &[("drop no-route", 1), ("icmp-unroutable", 1)],
+        ..case("", "0.0.0.0")
+    };
+    run_on(vec![nameless], |router| {
+        for port in [LAN, WAN, THIN, DEAD, WAN2] {
+            router.set_port(port, |port| port.addresses.clear());
+        }
+    });
 }
 
 /// §4.2.2.9, §4.3.2.2: a TTL of the router's own choosing, whatever the original's.

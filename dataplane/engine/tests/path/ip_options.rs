@@ -63,11 +63,11 @@ fn record_route() {
     assert_eq!(options_sent(&route(4, &[none]), "10.9.0.1"), by_thin, "each interface its own");
 }
 
-/// RFC 1812 §4.2.2.2: the router-id where the interface has no address; without one the slot stays free.
+/// RFC 1812 §4.2.2.2: the router-id where the interface has no address, or else the highest address there is.
 #[test]
 fn record_route_over_an_unnumbered_link() {
     let route = [7, 7, 4, 0, 0, 0, 0, 0];
-    assert_eq!(options_sent(&route, "10.10.0.1"), route);
+    assert_eq!(options_sent(&route, "10.10.0.1"), [7, 7, 8, 203, 0, 113, 1, 0]);
     let memory = memory();
     let mut config = config();
     config.router_id = Some(addr("10.255.0.1"));

@@ -94,3 +94,16 @@ fn the_check_is_per_port_and_covers_the_host() {
     assert_eq!(router.page.verdicts(Tx), 1);
     assert_eq!((router.page.verdicts(Drop), router.page.verdicts(Kernel)), (2, 0));
 }
+
+/// A truncated packet is answered (RFC 1812 §5.2.2), but not to a forged source.
+#[test]
+fn faults_are_not_answered_to_forged_sources() {
+    let memory = memory();
+    let mut router = Router::new(&memory);
+    router.set_port(LAN, |port| port.urpf = Urpf::Strict);
+    let honest = Datagram::default().on(LAN);
+    let forged = Datagram { src: addr("10.1.0.7"), ..Datagram::default() }.on(LAN);
+    router.receive([(LAN, &honest[..40]), (LAN, &forged[..40])]);
+    let counts = router.counts();
+    assert_eq!((counts["drop ip-cut-short"], counts["drop urpf"], counts["icmp 12/0"]), (1, 1, 1));
+}
