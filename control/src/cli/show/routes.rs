@@ -71,10 +71,10 @@ fn route(view: &RouteView, out: &mut Out) -> Result<(), Error> {
     let code = view.code;
     out.line(format!("{code} {}{} {prefix:<18} {cost:<9} {age:>12}  {first}", marks[0], marks[1]))?;
     for nexthop in nexthops.iter().skip(1) {
-        out.line(format!("{:47}{nexthop}", ""))?;
+        out.line(format!("{:48}{nexthop}", ""))?;
     }
     match &view.problem {
-        Some(problem) => out.line(format!("{:47}! {problem}", "")),
+        Some(problem) => out.line(format!("{:48}! {problem}", "")),
         None => Ok(()),
     }
 }
