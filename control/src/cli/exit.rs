@@ -76,11 +76,10 @@ impl Error {
     /// Says what went wrong, unless nobody is there to read it.
     pub(super) fn report(&self) -> ExitCode {
         use io::Write;
-        match self {
-            Self::Pipe => {}
-            // These begin with `error:` themselves, once for each.
-            Self::Config(_) | Self::Problems { .. } => _ = writeln!(io::stderr(), "{self}"),
-            other => _ = writeln!(io::stderr(), "millrace: {other}"),
+        // Problems of a configuration begin with `error:` themselves, once for each.
+        let name = if matches!(self, Self::Config(_) | Self::Problems { .. }) { "" } else { "millrace: " };
+        if !matches!(self, Self::Pipe) {
+            let _ = writeln!(io::stderr(), "{name}{self}");
         }
         self.exit().into()
     }

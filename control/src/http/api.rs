@@ -129,7 +129,6 @@ macro_rules! taking {
         mod take {
             use super::*;
             $(
-                #[expect(clippy::wildcard_enum_match_arm, reason = "any other reply is a wrong one")]
                 pub(super) fn $function(body: ReplyBody) -> Option<$type> {
                     match body {
                         ReplyBody::$variant(content) => Some(content),

@@ -64,13 +64,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        let failure = match self {
-            Self::Config(error) => Failure {
-                error: "the configuration is not right; nothing has changed".to_owned(),
-                problems: error.problems,
-            },
-            other => Failure { error: other.to_string(), problems: Vec::new() },
-        };
+        let mut failure = Failure { error: self.to_string(), problems: Vec::new() };
+        if let Self::Config(error) = self {
+            failure.error = "the configuration is not right; nothing has changed".to_owned();
+            failure.problems = error.problems;
+        }
         (status, Json(failure)).into_response()
     }
 }

@@ -94,7 +94,9 @@ impl std::str::FromStr for Destination {
             millrace_net::PrefixError::Syntax => {
                 "expected an address such as 192.0.2.1 or a prefix such as 192.0.2.0/24".to_owned()
             }
-            other => other.to_string(),
+            millrace_net::PrefixError::Length(_) | millrace_net::PrefixError::HostBits(_) => {
+                error.to_string()
+            }
         })
     }
 }
