@@ -22,7 +22,7 @@ pub const DATAPLANE_SOCKET: &str = "dataplane.sock";
 
 /// Waits between attempts to connect: short at first, so that a dataplane that is just starting is not waited for long.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// What is read at once.
 const READ_LEN: usize = 64 << 10;
 
@@ -57,10 +57,12 @@ impl Connection {
     }
 }
 
-/// Connects to the dataplane of `run_dir`, trying until it is there. One connection; call again when it is lost.
-pub fn connect(run_dir: &Path, events: mpsc::UnboundedSender<Event>) {
+/// Connects to the dataplane of `run_dir` after a pause, trying until it is there. One connection; call again when it is
+/// lost.
+pub fn connect(run_dir: &Path, pause: Duration, events: mpsc::UnboundedSender<Event>) {
     let socket = run_dir.join(DATAPLANE_SOCKET);
     tokio::spawn(async move {
+        tokio::time::sleep(pause).await;
         let Some(stream) = attempt(&socket, &events).await else { return };
         let (reader, writer) = stream.into_split();
         let (requests, queue) = mpsc::unbounded_channel();

@@ -71,7 +71,10 @@ enum Phase {
     /// Finding group numbers that mean nothing yet.
     Numbering,
     /// Sending all groups behind the first and then all routes behind the second.
-    Resync(Cursor),
+    Resync {
+        generation: u64,
+        cursor: Cursor,
+    },
     Live,
 }
 
@@ -213,7 +216,7 @@ impl Session {
                 Phase::Live => up.has_room(),
                 // The table the dataplane will be told has not begun to be told.
                 Phase::Greeting | Phase::Configuring | Phase::Numbering => true,
-                Phase::Resync(_) => false,
+                Phase::Resync { .. } => false,
             },
         }
     }
@@ -222,8 +225,8 @@ impl Session {
     pub(super) fn wants_resync(&self) -> bool {
         match &self.state {
             State::Up(up) => match up.phase {
-                Phase::Resync(Cursor::Groups(_) | Cursor::Routes(_)) => up.has_room(),
-                Phase::Resync(Cursor::End)
+                Phase::Resync { cursor: Cursor::Groups(_) | Cursor::Routes(_), .. } => up.has_room(),
+                Phase::Resync { cursor: Cursor::End, .. }
                 | Phase::Greeting
                 | Phase::Configuring
                 | Phase::Numbering
@@ -241,7 +244,7 @@ impl Session {
     pub(super) fn resync(&mut self, rib: &Rib) {
         let numbers = self.numbers;
         let State::Up(up) = &mut self.state else { return };
-        let Phase::Resync(cursor) = up.phase else { return };
+        let Phase::Resync { generation, cursor } = up.phase else { return };
         let mut ops = Vec::new();
         let next = match cursor {
             Cursor::Groups(after) => {
@@ -263,12 +266,11 @@ impl Session {
             }
             Cursor::End => return,
         };
-        up.phase = Phase::Resync(next);
+        up.phase = Phase::Resync { generation, cursor: next };
         self.send_batch(ops);
         if next == Cursor::End
             && let State::Up(up) = &mut self.state
         {
-            let generation = self.generation;
             up.ask(RequestBody::ResyncEnd { generation }, Asked::End);
         }
     }
@@ -384,7 +386,7 @@ impl Session {
             (Asked::Numbers, ReplyBody::Nexthops(held)) => {
                 self.numbers = Numbers::beside(&held);
                 self.generation += 1;
-                up.phase = Phase::Resync(Cursor::Groups(None));
+                up.phase = Phase::Resync { generation: self.generation, cursor: Cursor::Groups(None) };
                 up.ask(RequestBody::ResyncBegin { generation: self.generation }, Asked::Begin);
             }
             (Asked::Begin, ReplyBody::ResyncBegun { .. }) => {}
@@ -441,7 +443,7 @@ impl Session {
         }
         let told = match up.phase {
             Phase::Live => !under_way.contains(&subject),
-            Phase::Resync(_) | Phase::Greeting | Phase::Configuring | Phase::Numbering => false,
+            Phase::Resync { .. } | Phase::Greeting | Phase::Configuring | Phase::Numbering => false,
         };
         (!told).then(|| up.problem.clone().unwrap_or_else(|| "on its way to the dataplane".to_owned()))
     }

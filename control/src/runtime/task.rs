@@ -149,7 +149,7 @@ impl Runtime {
     pub async fn run(mut self) {
         self.follow_links();
         self.update_statics();
-        fib_client::connect(&self.run_dir, self.events_sender.clone());
+        fib_client::connect(&self.run_dir, Duration::ZERO, self.events_sender.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -200,30 +200,26 @@ impl Runtime {
     }
 
     fn take(&mut self, event: Event) {
-        let problem = match event {
-            Event::Connected(connection) => {
-                self.session.connected(connection);
-                None
-            }
-            Event::Unreachable(reason) => {
-                self.session.unreachable(reason);
-                None
-            }
+        match event {
+            Event::Connected(connection) => self.session.connected(connection),
+            Event::Unreachable(reason) => self.session.unreachable(reason),
+            Event::Lost(reason) => self.lose(reason, Duration::ZERO),
             Event::Reply(reply) => {
                 let now = self.now();
-                self.session.reply(&self.rib, now, reply).err()
+                if let Err(problem) = self.session.reply(&self.rib, now, reply) {
+                    // What it says makes no sense, and will not at once.
+                    self.lose(problem, fib_client::LONGEST_WAIT);
+                }
             }
-            Event::Lost(reason) => Some(reason),
-        };
-        if let Some(problem) = problem
-            && self.session.is_up()
-        {
-            tracing::warn!(%problem, "the dataplane is away; it forwards with what it has");
-            self.session.lost(problem);
-            // What is still under way on the old connection is nobody's.
-            (self.events_sender, self.events) = mpsc::unbounded_channel();
-            fib_client::connect(&self.run_dir, self.events_sender.clone());
         }
+    }
+
+    fn lose(&mut self, problem: String, pause: Duration) {
+        tracing::warn!(%problem, "the dataplane is away; it forwards with what it has");
+        self.session.lost(problem);
+        // What is still under way on the old connection is nobody's.
+        (self.events_sender, self.events) = mpsc::unbounded_channel();
+        fib_client::connect(&self.run_dir, pause, self.events_sender.clone());
     }
 
     fn look_after(&mut self) {
