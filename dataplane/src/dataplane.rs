@@ -27,6 +27,8 @@ pub(crate) struct Dataplane {
     umem: SpareUmem,
     seed: u64,
     next_tick: Instant,
+    /// The host is not known as it is: the kernel dropped messages, and a dump failed.
+    outdated: bool,
 }
 
 /// What a configuration led to.
@@ -46,6 +48,7 @@ impl Dataplane {
             umem: None,
             seed,
             next_tick: clock::now(),
+            outdated: false,
         };
         dataplane.read_host_anew()?;
         Ok(dataplane)
@@ -77,7 +80,8 @@ impl Dataplane {
         let poll = self.netlink.read_events(&mut events)?;
         if poll == Poll::Lost {
             tracing::warn!("the kernel dropped rtnetlink messages; reading everything anew");
-            return self.read_host_anew();
+            self.catch_up();
+            return Ok(());
         }
         let mut host_changed = false;
         for event in events {
@@ -105,6 +109,15 @@ impl Dataplane {
         }
         self.follow_up();
         Ok(())
+    }
+
+    /// Reads everything anew, or lets the next tick try again.
+    fn catch_up(&mut self) {
+        self.outdated = false;
+        if let Err(error) = self.read_host_anew() {
+            tracing::error!(%error, "the host is not known as it is; trying again");
+            self.outdated = true;
+        }
     }
 
     fn read_host_anew(&mut self) -> Result<(), NetlinkError> {
@@ -171,6 +184,9 @@ impl Dataplane {
             return;
         }
         self.next_tick = now + TICK;
+        if self.outdated {
+            self.catch_up();
+        }
         let Some(router) = &mut self.router else { return };
         router.tables.tick(now);
         if router.retry_at().is_some_and(|at| at <= now) {
@@ -181,7 +197,7 @@ impl Dataplane {
 
     /// How long nothing has to be done unless something happens; for ever before the first configuration.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        self.router.as_ref().map(|_| self.next_tick - clock::now())
+        (self.router.is_some() || self.outdated).then(|| self.next_tick - clock::now())
     }
 
     /// Passes on what changes of the tables ask for: probes to the kernel, a second try of held packets to workers.

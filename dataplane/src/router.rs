@@ -10,7 +10,7 @@ use millrace_engine::{self as engine, Ports};
 use millrace_fib::{self as fib, Geometry, Memory, Quiescence, Vlan, Writer};
 use millrace_net::{Instant, Mac, PortId};
 use millrace_xsk::{
-    Bind, BoundMode, BusyPoll, OpenFailure, RingSizes, Socket, SocketConfig, Umem, UmemConfig,
+    Bind, BoundMode, BusyPoll, Cache, OpenFailure, RingSizes, Socket, SocketConfig, Umem, UmemConfig,
 };
 
 use crate::control_link::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Urpf};
@@ -278,7 +278,7 @@ impl Router {
         }
     }
 
-    /// Takes a port into service: sockets on its queues, then the program that fills them.
+    /// Takes a port into service: the program, then a socket on each queue.
     fn take(&mut self, id: PortId, device: &Link) {
         let Some(port) = self.ports.get(id) else { return };
         let config = port.config.clone();
@@ -316,11 +316,16 @@ impl Router {
         if !device.ethernet || device.mac.is_none_or(|mac| mac == Mac::ZERO) {
             return Err("it is not an Ethernet device; only Ethernet can be routed here".into());
         }
+        // The program first: whether another process has the interface shows at once here, and late with sockets.
+        let generic = self.config.mode == Mode::Generic;
+        let fail_open = config.on_failure == OnFailure::Kernel;
+        let mut attachment =
+            self.xdp.attach(id, device.ifindex, generic, fail_open).map_err(|error| error.to_string())?;
+        let mut cache = Cache::new(&self.umem);
         let mut queues = Vec::new();
-        let mut sockets = Vec::new();
         for queue in queue_numbers(&config.queues, device) {
-            match Socket::open(&self.umem, self.socket_config(device.ifindex, queue)) {
-                Ok(socket) => sockets.push(socket),
+            let mut socket = match Socket::open(&self.umem, self.socket_config(device.ifindex, queue)) {
+                Ok(socket) => socket,
                 // rtnetlink tells how many queues a device could have, not how many it uses.
                 Err(error)
                     if error.failure == OpenFailure::NoQueue && 0 < queue && config.queues == Queues::All =>
@@ -328,19 +333,8 @@ impl Router {
                     break;
                 }
                 Err(error) => return Err(error.to_string()),
-            }
-        }
-        let mut attachment = self
-            .xdp
-            .attach(
-                id,
-                device.ifindex,
-                self.config.mode == Mode::Generic,
-                config.on_failure == OnFailure::Kernel,
-            )
-            .map_err(|error| error.to_string())?;
-        for socket in sockets {
-            let queue = socket.config().queue;
+            };
+            socket.refill(&mut cache);
             attachment.set_socket(queue, socket.as_fd()).map_err(|error| error.to_string())?;
             let worker = self.crew.worker_of(queue);
             queues.push(Queue { queue, worker, mode: socket.mode() });
