@@ -79,7 +79,8 @@ impl Error {
         // Problems of a configuration begin with `error:` themselves, once for each.
         let name = if matches!(self, Self::Config(_) | Self::Problems { .. }) { "" } else { "millrace: " };
         if !matches!(self, Self::Pipe) {
-            let _ = writeln!(io::stderr(), "{name}{self}");
+            let text = self.to_string();
+            let _ = writeln!(io::stderr(), "{name}{}", text.trim_end());
         }
         self.exit().into()
     }

@@ -119,9 +119,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(cli: Cli, out: &mut Out) -> Result<Exit, exit::Error> {
-    let client = Client::new(cli.run_dir.clone());
+    // An empty variable is one that is not set.
+    let run_dir = if cli.run_dir.as_os_str().is_empty() { RUN_DIR.into() } else { cli.run_dir };
+    let client = Client::new(run_dir.clone());
     match cli.command {
-        Command::Run { config } => run::run(&config, &cli.run_dir),
+        Command::Run { config } => run::run(&config, &run_dir),
         Command::Check { file } => files::check(&file, out),
         Command::Diff { file, json } => files::diff(&client, file, json, out),
         Command::Apply { file, confirm, json } => files::apply(&client, file, confirm, json, out),

@@ -9,7 +9,7 @@
 //!            control stops, then the dataplane, then this
 //! ```
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -73,7 +73,8 @@ pub(super) fn run(config: &Path, run_dir: &Path) -> Result<Exit, Error> {
 fn start_log() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let colors = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(io::stderr);
     // The journal has its own clock.
     if std::env::var_os("JOURNAL_STREAM").is_some() { log.without_time().init() } else { log.init() }
 }
@@ -298,10 +299,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The router is ready when the routing process answers and the dataplane is with it.
+    /// The router is ready when the dataplane has everything the routing process knows.
     async fn look_ready(&mut self) {
-        let Some(status) = self.ask("/api/v1/version").await else { return };
-        if status["dataplane"]["connected"] == true {
+        let Some(status) = self.ask("/api/v1/status").await else { return };
+        if status["fib"]["state"] == "synced" && status["rib"]["loading"] == false {
             self.ready = true;
             tracing::info!("ready");
             self.notify.send("READY=1");

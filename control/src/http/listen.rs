@@ -27,7 +27,7 @@ const LOCK: &str = "control.lock";
 
 /// Connections at once; those beyond wait in the kernel's queue.
 const LOCAL_CONNECTIONS: usize = 256;
-const REMOTE_CONNECTIONS: usize = 64;
+const REMOTE_CONNECTIONS: usize = 16;
 /// The head of a request arrives within this, or the connection is closed; so are idle ones.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 

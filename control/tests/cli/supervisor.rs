@@ -225,8 +225,12 @@ fn the_service_manager_hears_when_the_router_is_ready_and_that_it_lives() {
     // Not ready at first: the dataplane takes a moment.
     let asked = std::sync::atomic::AtomicUsize::new(0);
     fake::serve(&rig.run_dir().join("control.sock"), move |_| {
-        let connected = 2 < asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        (200, format!("{{\"dataplane\":{{\"connected\":{connected}}}}}"))
+        let state = match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => "away",
+            1 | 2 => "resync",
+            _ => "synced",
+        };
+        (200, format!("{{\"fib\":{{\"state\":\"{state}\"}},\"rib\":{{\"loading\":false}}}}"))
     });
     let mut command = rig.command();
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
