@@ -65,6 +65,12 @@ impl LinkTable {
     }
 }
 
+impl FromIterator<Link> for LinkTable {
+    fn from_iter<I: IntoIterator<Item = Link>>(links: I) -> Self {
+        Self { links: links.into_iter().map(|link| (link.index, link)).collect() }
+    }
+}
+
 impl LinkAddress {
     /// What is on the link: the subnet, or the far end.
     pub fn network(&self) -> Prefix {

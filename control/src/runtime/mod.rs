@@ -18,5 +18,8 @@ mod session;
 mod task;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use handle::Handle;
 pub use task::{Runtime, start};
