@@ -7,7 +7,7 @@
 //! tbl8 entries. The gathers read eight (AVX-512) or four (AVX2) entries with one instruction.
 
 use crate::id::GroupId;
-use crate::reader::{EXTENDED, Reader};
+use crate::reader::Reader;
 
 /// How [`Reader::lookup_bulk`] goes about it. All ways give equal answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +22,6 @@ pub enum Bulk {
 
 /// Addresses whose lines are asked for before the first is read. Their lines fill a third of a first-level cache.
 const AHEAD: usize = 256;
-/// Addresses whose tbl24 entries are read before any tbl8 entry. The bits of a u64 note which need one.
-const BLOCK: usize = 64;
 
 impl Bulk {
     pub const ALL: &'static [Self] = &[Self::Prefetch, Self::Avx2, Self::Avx512];
@@ -78,27 +76,6 @@ fn one_by_one(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) {
     }
 }
 
-/// The last step: looks up in tbl8 those of a block whose bit is set. Their places hold tbl24 entries.
-fn extend(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId], mut extended: u64) {
-    while extended != 0 {
-        let i = extended.trailing_zeros() as usize;
-        extended &= extended - 1;
-        if let (Some(&address), Some(group)) = (addresses.get(i), groups.get_mut(i)) {
-            *group = reader.lookup8(group.0, address);
-        }
-    }
-}
-
-/// A block's tail, which fills no vector: entries as they are, and the bits of those that need tbl8.
-fn tail(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) -> u64 {
-    let mut extended = 0;
-    for (i, (&address, group)) in addresses.iter().zip(groups).enumerate() {
-        *group = GroupId(reader.entry24(address));
-        extended |= u64::from(group.0 & EXTENDED != 0) << (i & 63);
-    }
-    extended
-}
-
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod gather {
     //! Gathers of whole words of tbl24.
@@ -121,10 +98,13 @@ mod gather {
     };
     use std::sync::atomic::AtomicU64;
 
-    use super::{BLOCK, Way, extend, tail};
+    use super::Way;
     use crate::id::GroupId;
     use crate::memory::TBL24_WORDS;
-    use crate::reader::Reader;
+    use crate::reader::{EXTENDED, Reader};
+
+    /// Addresses whose tbl24 entries are read before any tbl8 entry. The bits of a u64 note which need one.
+    const BLOCK: usize = 64;
 
     type Tbl24 = [AtomicU64; TBL24_WORDS];
 
@@ -241,6 +221,27 @@ mod gather {
         let shift = _mm512_srli_epi64::<4>(_mm512_cvtepu32_epi64(addresses));
         let shift = _mm512_and_si512(shift, _mm512_set1_epi64(0x30));
         _mm512_cvtepi64_epi16(_mm512_srlv_epi64(words, shift))
+    }
+
+    /// The last step: looks up in tbl8 those of a block whose bit is set. Their places hold tbl24 entries.
+    fn extend(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId], mut extended: u64) {
+        while extended != 0 {
+            let i = extended.trailing_zeros() as usize;
+            extended &= extended - 1;
+            if let (Some(&address), Some(group)) = (addresses.get(i), groups.get_mut(i)) {
+                *group = reader.lookup8(group.0, address);
+            }
+        }
+    }
+
+    /// A block's tail, which fills no vector: entries as they are, and the bits of those that need tbl8.
+    fn tail(reader: &Reader<'_>, addresses: &[u32], groups: &mut [GroupId]) -> u64 {
+        let mut extended = 0;
+        for (i, (&address, group)) in addresses.iter().zip(groups).enumerate() {
+            *group = GroupId(reader.entry24(address));
+            extended |= u64::from(group.0 & EXTENDED != 0) << (i & 63);
+        }
+        extended
     }
 
     #[target_feature(enable = "avx2")]

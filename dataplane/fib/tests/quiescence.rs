@@ -26,9 +26,10 @@ fn a_group_that_may_be_held_is_not_given_out_again() {
     busy.online();
 
     let old = writer.group_insert(&GroupSpec::Glean(PORT)).unwrap();
-    writer.route_insert(Prefix::DEFAULT, old).unwrap();
-    let held = reader.lookup(1);
-    writer.route_remove(Prefix::DEFAULT);
+    let prefix = Prefix::truncated(address(0), 24);
+    writer.route_insert(prefix, old).unwrap();
+    let held = reader.lookup(address(1).to_bits());
+    writer.route_remove(prefix);
     writer.group_remove(old).unwrap();
 
     // Held by `busy`: not free, however often the writer asks, and what it was.
