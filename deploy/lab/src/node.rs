@@ -113,7 +113,8 @@ impl Node {
         program: &str,
         args: impl IntoIterator<Item = S>,
     ) -> Result<Process> {
-        let name = format!("{:02}-{program}", self.runs.fetch_add(1, Ordering::Relaxed));
+        let base = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{:02}-{base}", self.runs.fetch_add(1, Ordering::Relaxed));
         Process::spawn(&self.dir, &name, self.command(program, args))
     }
 
