@@ -116,6 +116,30 @@ fn frames_travel_and_return_without_being_copied_here() {
     });
 }
 
+#[test]
+fn a_burst_takes_one_or_two_system_calls() {
+    stand("a_burst_takes_one_or_two_system_calls", |ground: &Ground| {
+        let umem = umem();
+        let mut cache = Cache::new(&umem);
+        let (mut a, mut b) = (Port::new(&umem, ground.a, rings(64)), Port::new(&umem, ground.b, rings(64)));
+        b.socket.refill(&mut cache);
+        assert_eq!(a.socket.wake(), Wake::Done);
+        assert_eq!(a.socket.gauges().tx_wakes(), 0, "nothing to send, nothing to say");
+        let mut burst: VecDeque<Frame> = (0..64).filter_map(|number| numbered(&mut cache, number)).collect();
+        assert_eq!(a.socket.tx_queue(&mut burst), 64);
+        until("all sent", || a.socket.wake() == Wake::Done);
+        let wakes = a.socket.gauges().tx_wakes();
+        println!("64 frames took {wakes} calls");
+        // Without XDP_MAX_TX_SKB_BUDGET the kernel stops after 32.
+        assert!(wakes <= 2, "64 frames took {wakes} calls");
+        let mut frames = ArrayVec::<Frame, 64>::new();
+        until("all received", || {
+            b.socket.rx(&mut frames);
+            frames.is_full()
+        });
+    });
+}
+
 /// The fault of the prototype: frames that a full tx ring did not take were forgotten, and the rate decayed to nothing.
 #[test]
 fn short_tx_inserts_lose_nothing_and_the_rate_stays() {
