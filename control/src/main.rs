@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use millrace_control::config::Config;
+use millrace_control::config::{ConfigError, Loaded};
 use millrace_control::http::{Commits, Server};
 use millrace_control::{config, runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,30 +33,8 @@ fn main() -> ExitCode {
         eprintln!("millrace-control: --log {}: {error}", args.log);
         return ExitCode::from(2);
     }
-    // A configuration that was on probation when the last process ended is taken back.
-    let loaded = match millrace_control::http::unconfirmed(&args.run_dir) {
-        Some(Ok(loaded)) => {
-            tracing::warn!("starting with the configuration before the one that nobody confirmed");
-            Ok(loaded)
-        }
-        Some(Err(error)) => {
-            tracing::error!(%error, "the configuration to return to cannot be read; starting with the file");
-            config::load(&args.config)
-        }
-        None => config::load(&args.config),
-    };
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    match run(&args, loaded.config) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&args) {
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -73,13 +51,24 @@ fn start_log(filter: &str) -> Result<()> {
 
 /// One thread serves everything: the table has one owner, and the packets are another process's.
 #[tokio::main(flavor = "current_thread")]
-async fn run(args: &Args, config: Config) -> Result<()> {
+async fn run(args: &Args) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    // The run directory first: what lies in it is this process's only from here on.
     let server = Server::bind(&args.run_dir)?;
+    let loaded = match load(args) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     let (handle, runtime) =
-        runtime::start(&args.run_dir, config).await.context("following the kernel's interfaces")?;
+        runtime::start(&args.run_dir, loaded.config).await.context("following the kernel's interfaces")?;
     let runtime = tokio::spawn(runtime.run());
     let commits = Commits::new(handle.clone(), &args.run_dir);
 
@@ -100,7 +89,23 @@ async fn run(args: &Args, config: Config) -> Result<()> {
     server.run(handle.clone(), commits, args.config.clone(), stop).await;
     reload.abort();
     handle.stop().await;
-    runtime.await.context("the routing task")
+    runtime.await.context("the routing task")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file; or, where a configuration was on probation when the last process ended, the one before it.
+fn load(args: &Args) -> Result<Loaded, ConfigError> {
+    match millrace_control::http::unconfirmed(&args.run_dir) {
+        Some(Ok(loaded)) => {
+            tracing::warn!("starting with the configuration before the one that nobody confirmed");
+            Ok(loaded)
+        }
+        Some(Err(error)) => {
+            tracing::error!(%error, "the configuration to return to cannot be read; starting with the file");
+            config::load(&args.config)
+        }
+        None => config::load(&args.config),
+    }
 }
 
 /// SIGHUP: the file is read again; a bad one changes nothing.
