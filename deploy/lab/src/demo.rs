@@ -9,12 +9,13 @@ use millrace_lab::{Child, Iperf, Lab, Ping, Router, Traceroute, config, wait_unt
 
 use crate::paint::{Ink, Screen};
 
-const PICTURE: &str = "\
+const PICTURE: &str = "
             ┌──────────┐        ┌──────────┐        ┌──────────┐
  client ────┤ Millrace ├────────┤ Millrace ├────────┤ Millrace ├──── server
  10.0.1.2   │    r1    │        │    r2    │        │    r3    │     10.0.3.2
             └──────────┘        └──────────┘        └──────────┘
-            10.0.1.1            10.0.12.2           10.0.23.3";
+            10.0.1.1            10.0.12.2           10.0.23.3
+";
 
 /// Routes of r1 that lead nowhere, each in its own way.
 const NOWHERE: &str = "\
@@ -30,7 +31,6 @@ struct Demo {
     screen: Screen,
     net: Chain,
     routers: Vec<Router>,
-    failed: u32,
 }
 
 /// False when a step failed.
@@ -46,7 +46,7 @@ pub(crate) fn run(screen: Screen) -> Result<bool> {
 
     let lab = Lab::new()?;
     let net = Chain::new(&lab)?;
-    let mut demo = Demo { screen, net, routers: vec![], failed: 0 };
+    let mut demo = Demo { screen, net, routers: vec![] };
     screen.head("Start");
     demo.start().context("Millrace did not start").inspect_err(|_| screen.block(&lab.logs()))?;
 
@@ -54,47 +54,59 @@ pub(crate) fn run(screen: Screen) -> Result<bool> {
     let steps: [(&str, Step); 7] = [
         ("ping", Demo::ping),
         ("traceroute", Demo::traceroute),
-        ("iperf3, one TCP stream each way", Demo::tcp),
+        ("iperf3, TCP each way", Demo::tcp),
         ("an unreachable destination", Demo::unreachable),
         ("a blackhole", Demo::blackhole),
-        ("kill -9 of the control process, under traffic", Demo::kill_control),
-        ("what r1 has forwarded and dropped, and why", Demo::books),
+        ("kill -9 of control, under traffic", Demo::kill_control),
+        ("forwarded and dropped, and why", Demo::books),
     ];
+    let mut summary = Vec::new();
     for (title, step) in steps {
         screen.head(title);
-        match step(&mut demo) {
-            Ok(said) => screen.good(&said),
-            Err(error) => {
-                demo.failed += 1;
-                screen.bad(&format!("{error:#}"));
-            }
-        }
+        let result = step(&mut demo).map_err(|error| format!("{error:#}"));
+        screen.verdict(&result);
+        summary.push((title, result));
     }
-    let failed = demo.failed;
+    let failed = summary.iter().filter(|(_, result)| result.is_err()).count();
     if failed != 0 {
         screen.head("Logs");
         screen.block(&lab.logs());
     }
-    let packets = demo.forwarded();
+    let packets = demo.forwarded().map(thousands);
     drop(demo);
     drop(lab);
 
     screen.head("That was Millrace");
-    if failed == 0 {
-        let packets = packets.map(|n| format!("{n} packets through XDP and AF_XDP, ")).unwrap_or_default();
-        screen.good(&format!(
-            "all {} steps, {packets}{:.0} s; the lab is gone without a trace",
-            steps.len(),
-            start.elapsed().as_secs_f64()
-        ));
-        screen.line(
-            &screen
-                .ink(Ink::Dim, "    next: `make lab` for one to play with, README.md for your own machine"),
-        );
-    } else {
-        screen.bad(&format!("{failed} of {} steps failed", steps.len()));
+    for (title, result) in &summary {
+        let (Ok(said) | Err(said)) = result;
+        let line = format!("{title:<32} {said}");
+        screen.verdict(&result.as_ref().map(|_| line.clone()).map_err(|_| line));
     }
+    let took = start.elapsed().as_secs_f64();
+    screen.line("");
+    screen.line(&match packets {
+        Some(packets) if failed == 0 => format!(
+            "  {packets} packets went through XDP and AF_XDP in {took:.0} s. The lab is gone without a trace."
+        ),
+        _ => format!("  {failed} of {} steps failed. The lab is gone.", summary.len()),
+    });
+    screen.line(
+        &screen.ink(Ink::Dim, "  Next: `make lab` for one to play with; README.md for your own machine."),
+    );
     Ok(failed == 0)
+}
+
+/// 1234567 as 1,234,567.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index != 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 impl Demo {
@@ -116,6 +128,7 @@ impl Demo {
     }
 
     fn ping(&mut self) -> Result<String> {
+        self.prompt("client", &format!("ping -c 5 {}", Chain::SERVER));
         // The first ones teach every router its neighbours.
         let ping = Ping::new(&self.net.client, Chain::SERVER).count(5).interval(Duration::from_millis(100));
         ping.run()?;
@@ -132,6 +145,7 @@ impl Demo {
     }
 
     fn traceroute(&mut self) -> Result<String> {
+        self.prompt("client", &format!("traceroute {}", Chain::SERVER));
         let trace = Traceroute::run(&self.net.client, Chain::SERVER, &[])?;
         self.screen.block(&trace.text);
         let expected: Vec<_> =
@@ -142,6 +156,7 @@ impl Demo {
 
     fn tcp(&mut self) -> Result<String> {
         let there = Iperf::new(&self.net.client, &self.net.server, Chain::SERVER).seconds(3);
+        self.prompt("client", &format!("iperf3 -c {0}; iperf3 -R -c {0}", Chain::SERVER));
         let (up, down) = (there.run()?, there.reverse().run()?);
         for (way, result) in [("client → server", &up), ("server → client", &down)] {
             let rates: Vec<String> = result.seconds.iter().map(|rate| format!("{:.0}", rate / 1e6)).collect();
@@ -155,6 +170,7 @@ impl Demo {
     }
 
     fn unreachable(&mut self) -> Result<String> {
+        self.prompt("client", "ping 10.66.0.1");
         let ping = Ping::new(&self.net.client, "10.66.0.1").run()?;
         let (from, words) = ping.errors.first().context("no answer came")?;
         self.screen.block(&format!("From {from}: {words}"));
@@ -164,6 +180,7 @@ impl Demo {
     }
 
     fn blackhole(&mut self) -> Result<String> {
+        self.prompt("client", "ping 10.99.0.1");
         let before = self.routers[0].count("drops", "blackhole")?;
         let ping = Ping::new(&self.net.client, "10.99.0.1").run()?;
         self.screen.block(&format!(
@@ -184,6 +201,7 @@ impl Demo {
             .interval(Duration::from_millis(2))
             .arg("-q");
         let mut traffic = stream.spawn()?;
+        self.prompt("r1", "pkill -9 millrace-control");
         let r1 = &mut self.routers[0];
         let dead = r1.kill(Child::Control)?;
         let alive = r1.wait_successor(Child::Control, dead)?;
@@ -199,13 +217,18 @@ impl Demo {
     fn books(&mut self) -> Result<String> {
         let r1 = &self.routers[0];
         for what in ["interfaces", "drops"] {
-            self.screen.line(&self.screen.ink(Ink::Dim, &format!("    $ millrace show {what}")));
+            self.prompt("r1", &format!("millrace show {what}"));
             self.screen.block(&r1.show_text(what)?);
         }
         wait_until("every frame to be accounted for", Duration::from_secs(5), || {
             Ok(r1.count("frames", "lost")? == 0)
         })?;
         Ok(format!("all {} frames of the UMEM are accounted for", r1.count("frames", "total")?))
+    }
+
+    /// What a person would type, and where.
+    fn prompt(&self, node: &str, command: &str) {
+        self.screen.line(&format!("  {} {command}", self.screen.ink(Ink::Blue, &format!("{node} $"))));
     }
 
     /// Packets all routers have sent.
@@ -216,5 +239,18 @@ impl Demo {
             sum += interfaces.as_array()?.iter().filter_map(|i| i["tx_packets"].as_u64()).sum::<u64>();
         }
         Some(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn thousands_are_set_off() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
+        for (number, text) in cases {
+            assert_eq!(thousands(number), text);
+        }
     }
 }

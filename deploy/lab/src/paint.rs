@@ -54,6 +54,14 @@ impl Screen {
         }
     }
 
+    /// How something ended, and what there is to say of it.
+    pub(crate) fn verdict(self, result: &Result<String, String>) {
+        match result {
+            Ok(said) => self.good(said),
+            Err(said) => self.bad(said),
+        }
+    }
+
     pub(crate) fn good(self, text: &str) {
         self.line(&format!("  {} {text}", self.ink(Ink::Green, "✓")));
     }
