@@ -20,6 +20,8 @@ use crate::worker::{Command, Parts, Published, Requests, Snapshot, SocketStatist
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Statistics are not worth waiting for.
 const STATISTICS_PATIENCE: Duration = Duration::from_millis(200);
+/// Of workers, by which a busy one still leaves others a tenth of its CPU.
+const NICE: i32 = -10;
 /// What a process that dies of a defect in a worker returns (EX_SOFTWARE).
 const EXIT_DEFECT: i32 = 70;
 
@@ -215,6 +217,7 @@ fn start(worker: Worker, number: usize, cpu: u16) -> std::io::Result<JoinHandle<
         if !core_affinity::set_for_current(CoreId { id: usize::from(cpu) }) {
             tracing::warn!(worker = number, cpu, "the worker is not pinned to its CPU");
         }
+        prefer();
         if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
             tracing::error!(
                 worker = number,
@@ -223,6 +226,15 @@ fn start(worker: Worker, number: usize, cpu: u16) -> std::io::Result<JoinHandle<
             std::process::exit(EXIT_DEFECT);
         }
     })
+}
+
+/// Has the calling thread run before ordinary processes: a router whose worker waits its turn among ten compilers
+/// answers a second late. Needs CAP_SYS_NICE; without it the worker takes its turn.
+fn prefer() {
+    let thread = rustix::thread::gettid();
+    if let Err(errno) = rustix::process::setpriority_process(Some(thread), NICE) {
+        tracing::debug!(%errno, "the worker has no priority over other processes");
+    }
 }
 
 #[cfg(test)]

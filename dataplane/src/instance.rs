@@ -1,18 +1,19 @@
 //! The run directory: one dataplane at a time, and its listening socket.
 //!
-//! A lock file decides who is alone; who holds the lock may replace a socket that a dead process left behind.
+//! A lock on the directory itself decides who is alone; who holds it may replace a socket that a dead process left
+//! behind. The lock goes with the process, so nothing is left to clean up.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{File, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
 
 const SOCKET: &str = "dataplane.sock";
-const LOCK: &str = "dataplane.lock";
 /// Owner and group; the group is how an operator admits control under another user.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -20,19 +21,19 @@ const SOCKET_MODE: u32 = 0o660;
 pub(crate) enum InstanceError {
     #[error("the run directory {0} cannot be made: {1}; create it, or choose another with --run-dir")]
     Directory(PathBuf, io::Error),
-    #[error(
-        "the run directory is not writable: {0}: {1}; run as its owner, or choose another with --run-dir"
-    )]
-    NotWritable(PathBuf, io::Error),
-    #[error(
-        "another millrace-dataplane (process {pid}) serves {directory}; stop it, or use another --run-dir"
-    )]
-    Busy { directory: PathBuf, pid: String },
-    #[error("cannot listen on {0}: {1}")]
+    #[error("the run directory {0} cannot be locked: {1}; choose another with --run-dir")]
+    Lock(PathBuf, io::Error),
+    #[error("another millrace-dataplane{holder} serves {directory}; stop it, or use another --run-dir", holder = holder(*pid))]
+    Busy { directory: PathBuf, pid: Option<i32> },
+    #[error("cannot listen on {0}: {1}; is the directory writable? Another is chosen with --run-dir")]
     Listen(PathBuf, io::Error),
 }
 
-/// This process's hold on the run directory. Removes the socket when dropped; the lock goes with the process.
+fn holder(pid: Option<i32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+/// This process's hold on the run directory. Removes the socket when dropped.
 #[derive(Debug)]
 pub(crate) struct Instance {
     listener: UnixListener,
@@ -63,31 +64,22 @@ impl Drop for Instance {
 }
 
 fn lock(directory: &Path) -> Result<File, InstanceError> {
-    let path = directory.join(LOCK);
-    let not_writable = |error| InstanceError::NotWritable(path.clone(), error);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(not_writable)?;
+    let refused = |error| InstanceError::Lock(directory.into(), error);
+    let file = File::open(directory).map_err(refused)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
+        Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            return Err(InstanceError::Busy { directory: directory.into(), pid: pid.trim().into() });
+            let pid = listener_pid(&directory.join(SOCKET));
+            Err(InstanceError::Busy { directory: directory.into(), pid })
         }
-        Err(errno) => return Err(not_writable(errno.into())),
+        Err(errno) => Err(refused(errno.into())),
     }
-    let write = |file: &mut File| {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    write(&mut file).map_err(not_writable)?;
-    Ok(file)
+}
+
+/// The process that listens on a socket.
+fn listener_pid(socket: &Path) -> Option<i32> {
+    let stream = UnixStream::connect(socket).ok()?;
+    socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_nonzero().get())
 }
 
 /// The socket appears under its name with its mode already set: it is bound beside it and renamed.
@@ -107,7 +99,6 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixStream;
 
     #[test]
     fn one_at_a_time_and_a_stale_socket_is_replaced() {
@@ -122,14 +113,12 @@ mod tests {
         UnixStream::connect(&socket).unwrap();
 
         let error = Instance::claim(&run).unwrap_err();
-        assert!(
-            matches!(&error, InstanceError::Busy { pid, .. } if *pid == std::process::id().to_string()),
-            "{error}"
-        );
+        let ours = i32::try_from(std::process::id()).unwrap();
+        assert!(matches!(&error, InstanceError::Busy { pid: Some(pid), .. } if *pid == ours), "{error}");
         UnixStream::connect(&socket).unwrap();
 
         drop(first);
-        assert!(!socket.exists());
+        assert_eq!(std::fs::read_dir(&run).unwrap().count(), 0, "nothing is left");
         Instance::claim(&run).unwrap();
     }
 
