@@ -189,6 +189,10 @@ impl Dataplane {
         }
         let Some(router) = &mut self.router else { return };
         router.tables.tick(now);
+        // Frames of sockets that were closed, as the kernel finishes with them.
+        if router.umem.census().quarantined != 0 {
+            router.umem.reclaim();
+        }
         if router.retry_at().is_some_and(|at| at <= now) {
             self.follow_host();
         }
