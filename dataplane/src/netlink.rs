@@ -146,11 +146,16 @@ impl Netlink {
     }
 
     /// Reads what has arrived into `events`, in order.
+    ///
+    /// When messages were dropped, it reads and forgets the others too: until its queue has been empty once, the kernel
+    /// drops what is new without another word, and a dump made before that would miss it.
     pub(crate) fn read_events(&mut self, events: &mut Vec<Event>) -> Result<Poll, NetlinkError> {
+        let mut poll = Poll::Drained;
         loop {
             self.buffer.clear();
             match self.events.recv(&mut self.buffer, 0) {
-                Ok(0) => return Ok(Poll::Drained),
+                Ok(0) => break,
+                Ok(_) if poll == Poll::Lost => {}
                 Ok(_) => {
                     for message in Messages(&self.buffer) {
                         if let NetlinkPayload::InnerMessage(message) = message.payload {
@@ -158,14 +163,13 @@ impl Netlink {
                         }
                     }
                 }
-                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
-                    return Ok(Poll::Lost);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(Poll::Drained),
+                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => poll = Poll::Lost,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(NetlinkError::Read(error)),
             }
         }
+        Ok(poll)
     }
 
     /// Reads all three tables. Takes a few milliseconds for thousands of neighbours.

@@ -410,3 +410,48 @@ fn one_dataplane_a_run_directory_and_a_clean_end() {
         Ok(())
     });
 }
+
+/// More changes at once than the kernel keeps for a reader that is away: it is told of the loss once, and of nothing
+/// that is lost after.
+#[test]
+fn a_flood_of_neighbours_that_was_missed_is_caught_up_with() {
+    test(|lab| {
+        let line = Line::new(lab)?;
+        let (dataplane, mut client) = forwarding(&line)?;
+        let batch = |verb: &str, lladdr: &str| -> Result<()> {
+            let lines: String = (0..20_000)
+                .map(|n| {
+                    format!(
+                        "neigh {verb} 10.{}.{}.{} dev lan {lladdr}\n",
+                        100 + n / 62_500,
+                        n / 250 % 250,
+                        n % 250
+                    )
+                })
+                .collect();
+            let file = line.router.dir().join(verb);
+            std::fs::write(&file, lines)?;
+            line.router.ip(&format!("-batch {}", file.display()))?;
+            Ok(())
+        };
+        let permanent = |client: &mut Client| match client.ask(RequestBody::Query(Query::Neighbors))? {
+            ReplyBody::Neighbors(all) => Ok(all.iter().filter(|one| one.state == "permanent").count()),
+            other => bail!("{other:?}"),
+        };
+        for (verb, lladdr, left) in
+            [("add", "lladdr 02:00:00:00:00:01 nud permanent", 20_000), ("delete", "", 0)]
+        {
+            dataplane.process.signal(Signal::STOP)?;
+            let done = batch(verb, lladdr);
+            dataplane.process.signal(Signal::CONT)?;
+            done?;
+            wait_until(
+                "the neighbours to be as in the kernel",
+                SOON,
+                || Ok(permanent(&mut client)? == left),
+            )?;
+        }
+        assert!(dataplane.process.err().contains("dropped rtnetlink messages"), "no flood");
+        Ok(())
+    });
+}
