@@ -514,4 +514,41 @@ mod tests {
         assert_eq!(nud(NeighbourState::Noarp, Some(MAC)), Some(Nud::Valid(MAC, Validity::Permanent)));
         assert_eq!(nud(NeighbourState::Reachable, None), None);
     }
+
+    /// More changes than the kernel keeps for a reader that is away: it tells of the loss, and what happens after that
+    /// must arrive, although the reader has not yet read what is left of the flood.
+    #[test]
+    fn after_a_loss_nothing_more_is_lost() {
+        use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+        millrace_lab::test(|lab| {
+            let node = lab.node("r")?;
+            node.ip("link add one type veth peer name two")?;
+            node.ip("link set one up")?;
+            let ifindex = node.ip_json("link show dev one")?[0]["ifindex"].as_u64();
+            let namespace = std::fs::File::open(format!("/run/netns/{}", node.namespace()))?;
+            let mut netlink = std::thread::scope(|scope| {
+                let open = || {
+                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                    Ok::<_, anyhow::Error>(Netlink::open()?)
+                };
+                scope.spawn(open).join().unwrap()
+            })?;
+            let line = |n: u32| {
+                format!("neigh add 10.1.{}.{} dev one lladdr {MAC} nud permanent\n", n / 250, n % 250)
+            };
+            let flood = node.dir().join("flood");
+            std::fs::write(&flood, (0..20_000).map(line).collect::<String>())?;
+            node.ip(&format!("-batch {}", flood.display()))?;
+
+            let mut events = Vec::new();
+            assert_eq!(netlink.read_events(&mut events)?, Poll::Lost);
+            node.ip("neigh delete 10.1.0.7 dev one")?;
+            assert_eq!(netlink.read_events(&mut events)?, Poll::Drained);
+            let address = Ipv4Addr::new(10, 1, 0, 7);
+            let gone = Neighbor { ifindex: u32::try_from(ifindex.unwrap())?, address, nud: Nud::Gone };
+            assert_eq!(events.last(), Some(&Event::Neighbor(gone)), "of {} events", events.len());
+            assert_eq!(netlink.dump()?.neighbors.len(), 19_999);
+            Ok(())
+        });
+    }
 }
