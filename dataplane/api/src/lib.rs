@@ -28,7 +28,8 @@ pub mod report;
 pub use config::{DataplaneConfig, Express, InterfaceConfig, Mode, NatRole, OnFailure, Queues, Urpf};
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
 pub use message::{
-    Member, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request, RequestBody, Via,
+    Member, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request,
+    RequestBody, Via,
 };
 
 /// Version of this protocol. Peers of different versions refuse each other with both numbers in the message.

@@ -19,23 +19,42 @@ pub struct Request {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum RequestBody {
     /// First on every connection.
-    Hello { version: u32 },
+    Hello {
+        version: u32,
+    },
     Configure(DataplaneConfig),
     /// Everything upserted from here to the `ResyncEnd` of the same generation stays; the rest is swept there.
-    ResyncBegin { generation: u64 },
-    ResyncEnd { generation: u64 },
+    ResyncBegin {
+        generation: u64,
+    },
+    ResyncEnd {
+        generation: u64,
+    },
     /// Applied in order. Generations never decrease on one connection.
-    Batch { generation: u64, ops: Vec<Op> },
+    Batch {
+        generation: u64,
+        ops: Vec<Op>,
+    },
     Query(Query),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Op {
     /// Replaces the group in place: every route that uses it follows at once.
-    NexthopUpsert { id: NexthopId, kind: NexthopKind },
-    NexthopRemove { id: NexthopId },
-    RouteUpsert { prefix: Prefix, nexthop: NexthopId },
-    RouteRemove { prefix: Prefix },
+    NexthopUpsert {
+        id: NexthopId,
+        kind: NexthopKind,
+    },
+    NexthopRemove {
+        id: NexthopId,
+    },
+    RouteUpsert {
+        prefix: Prefix,
+        nexthop: NexthopId,
+    },
+    RouteRemove {
+        prefix: Prefix,
+    },
 }
 
 /// Control's number for a next-hop group.
@@ -81,9 +100,14 @@ pub enum Query {
     Neighbors,
     Nexthops,
     /// What a packet to this address would meet; without an address, the summary only.
-    Fib { address: Option<Ipv4Addr> },
+    Fib {
+        address: Option<Ipv4Addr>,
+    },
     /// Routes in the FIB after `after` in address order, at most `limit`: the audit and `show fib` page through.
-    FibRoutes { after: Option<Prefix>, limit: u32 },
+    FibRoutes {
+        after: Option<Prefix>,
+        limit: u32,
+    },
 }
 
 /// One message from the dataplane.
@@ -96,17 +120,37 @@ pub struct Reply {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum ReplyBody {
     /// `instance` differs after every start of the dataplane: control then sends everything again.
-    Hello { version: u32, instance: u64, build: String, pid: u32 },
+    Hello {
+        version: u32,
+        instance: u64,
+        build: String,
+        pid: u32,
+    },
     /// The configuration is in force; `restart` names settings that differ and take a restart of the dataplane.
-    Configured { restart: Vec<String> },
+    Configured {
+        restart: Vec<String>,
+    },
     /// The configuration as a whole was refused and nothing changed.
-    ConfigRefused { reason: String },
+    ConfigRefused {
+        reason: String,
+    },
     /// All ops up to this generation are in the table workers read, except `refused`.
-    Ack { generation: u64, applied: u32, refused: Vec<Refusal> },
-    ResyncEnded { generation: u64, swept: u32 },
-    ResyncBegun { generation: u64 },
+    Ack {
+        generation: u64,
+        applied: u32,
+        refused: Vec<Refusal>,
+    },
+    ResyncEnded {
+        generation: u64,
+        swept: u32,
+    },
+    ResyncBegun {
+        generation: u64,
+    },
     /// The request made no sense here (for example a Batch before Hello).
-    Error { reason: String },
+    Error {
+        reason: String,
+    },
     Interfaces(Vec<report::Interface>),
     Counters(report::Counters),
     Workers(Vec<report::Worker>),
