@@ -44,7 +44,7 @@ pub enum Input {
         session: SessionKey,
         local: Ipv4Addr,
     },
-    /// It no longer wants to; absent is fine.
+    /// It has stopped wanting to; absent is fine.
     Unwatch {
         client: Client,
         session: SessionKey,
@@ -104,7 +104,7 @@ pub(crate) struct Watched {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Timer {
     Session(SessionKey),
-    /// A session that nobody watches any longer has said so for long enough.
+    /// A session whose last client has left has said so for long enough.
     Close(SessionKey),
 }
 

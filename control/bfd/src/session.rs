@@ -243,7 +243,7 @@ impl Session {
         self.detect_at = None;
         self.remote.discriminator = 0;
         self.remote.state = State::Down;
-        // What it could receive is no longer known; at one packet a second that does not matter.
+        // What it can receive is unknown; at one packet a second that does not matter.
         self.remote.min_rx = Micros(1);
     }
 

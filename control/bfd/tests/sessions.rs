@@ -242,7 +242,7 @@ fn silence_is_detected() {
     assert_eq!(pair.states(), [State::Up, State::Up]);
 }
 
-/// RFC 5880 §6.8.1: who was silent for the detection time is no longer known.
+/// RFC 5880 §6.8.1: who was silent for the detection time is forgotten.
 #[test]
 fn the_discriminator_of_a_silent_neighbour_is_forgotten() {
     let mut pair = Pair::up([params(50, 50, 3), params(50, 50, 3)]);

@@ -10,7 +10,7 @@ use crate::wire::{self, Packet, Protection, Version};
 
 /// The last sequence number of each key of one neighbour.
 ///
-/// RFC 4822 §3.2.2 lets a neighbour start again at zero once connectivity to it is lost. This is forgotten together
+/// RFC 4822 §2.3.2 lets a neighbour start again at zero once connectivity to it is lost. This is forgotten together
 /// with the neighbour, after a time-out of silence, so that one that starts again anywhere (FRR begins at 1) is heard.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequences(BTreeMap<KeyId, u32>);
@@ -70,7 +70,7 @@ pub(crate) fn verify(
     }
 }
 
-/// How to protect what is sent now. None: there is no key for it, and nothing may be sent.
+/// How to protect what is sent at `now`. None: there is no key for it, and nothing may be sent.
 pub(crate) fn protection(
     configured: &Authentication,
     now: UnixTime,

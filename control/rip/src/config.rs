@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU8;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_net::Prefix;
+use millrace_policy::RuleList;
 use millrace_proto::KeyChain;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,11 @@ pub struct InterfaceConfig {
     pub offset_in: Vec<Offset>,
     /// Added to what is sent. The first match counts.
     pub offset_out: Vec<Offset>,
+    /// Judges what is received here, before it enters the table. Of its changes metric (as it would stand in the table),
+    /// tag and distance count.
+    pub import: Option<Arc<RuleList>>,
+    /// Judges what is sent here. Of its changes metric and tag count.
+    pub export: Option<Arc<RuleList>>,
     /// Ask for BFD sessions with neighbours.
     pub bfd: bool,
 }
@@ -155,6 +162,19 @@ impl Default for Config {
     }
 }
 
+impl InterfaceConfig {
+    /// Whether the same message may teach different routes under `other`.
+    pub(crate) fn hears_differently(&self, other: &Self) -> bool {
+        (self.cost, &self.offset_in, &self.import) != (other.cost, &other.offset_in, &other.import)
+    }
+
+    /// Whether the same table is announced differently under `other`.
+    pub(crate) fn sends_differently(&self, other: &Self) -> bool {
+        (self.split_horizon, &self.offset_out, &self.export)
+            != (other.split_horizon, &other.offset_out, &other.export)
+    }
+}
+
 impl Default for InterfaceConfig {
     fn default() -> Self {
         Self {
@@ -169,6 +189,8 @@ impl Default for InterfaceConfig {
             timers: Timers::default(),
             offset_in: Vec::new(),
             offset_out: Vec::new(),
+            import: None,
+            export: None,
             bfd: false,
         }
     }

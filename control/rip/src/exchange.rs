@@ -153,13 +153,14 @@ impl Rip {
                     continue;
                 }
             };
-            let metric = link.metric(prefix, &received);
-            if metric.is_infinite() {
+            let Some(worth) = link.worth(prefix, source.address, &received) else {
                 self.table.remove_path(now, prefix, source);
-            } else if self.config.max_routes <= self.table.len() && self.table.get(prefix).is_none() {
+                continue;
+            };
+            if self.config.max_routes <= self.table.len() && self.table.get(prefix).is_none() {
                 self.refuse_route(source, entry.address, BadRoute::TableFull);
             } else {
-                let path = Path::new(source, received, metric, now, now + timers.timeout);
+                let path = Path::new(source, received, worth, now, now + timers.timeout);
                 self.table.hear(now, prefix, path, timers.garbage);
             }
         }
@@ -288,7 +289,7 @@ impl Rip {
         link.expired_key = expired;
     }
 
-    /// RFC 4822 §2.3: grows with every update, and from one life of the process to the next, by the calendar.
+    /// RFC 4822 §2.2: grows with every update, and from one life of the process to the next, by the calendar.
     pub(crate) fn next_sequence(&mut self, now: Instant) -> u32 {
         let calendar = u32::try_from(self.clock.unix(now).0).unwrap_or(u32::MAX);
         self.sequence = self.sequence.saturating_add(1).max(calendar);

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use millrace_net::Prefix;
+use millrace_policy as policy;
 use millrace_proto::{Instant, Interface, InterfaceAddress, KeyId, LinkKind};
 
 use crate::auth::Sequences;
 use crate::config::{InterfaceConfig, Mode, Offset};
 use crate::stats::LinkStats;
-use crate::table::Received;
+use crate::table::{Received, State, Worth};
 use crate::{Metric, wire};
 
 /// Neighbours kept of one link; a /16 full of forged sources must not fill the memory.
@@ -107,9 +108,49 @@ impl Link {
         all
     }
 
-    /// The metric of what was received here. RFC 2453 §3.9.2.
-    pub(crate) fn metric(&self, prefix: Prefix, received: &Received) -> Metric {
+    /// What a route received here is worth; None: it leads nowhere, or is not wanted. RFC 2453 §3.9.2.
+    pub(crate) fn worth(&self, prefix: Prefix, neighbor: Ipv4Addr, received: &Received) -> Option<Worth> {
         let offset = Offset::of(&self.config.offset_in, prefix);
-        received.metric.plus(self.config.cost.get()).plus(offset)
+        let metric = received.metric.plus(self.config.cost.get()).plus(offset);
+        let reachable = |worth: &Worth| !worth.metric.is_infinite();
+        let worth = Some(Worth { metric, tag: received.tag, distance: None }).filter(reachable);
+        let (Some(list), Some(_)) = (&self.config.import, worth) else { return worth };
+        let mut route = policy::Route {
+            neighbor: Some(neighbor),
+            next_hop: policy::NextHop::Address(received.next_hop.unwrap_or(neighbor)),
+            ..seen(prefix, policy::Protocol::Rip, metric, received.tag)
+        };
+        let verdict = list.apply(&mut route, policy::Context::default());
+        let (metric, tag) = judged(&route, metric, received.tag);
+        let accepted = verdict.decision == policy::Decision::Accept;
+        Some(Worth { metric, tag, distance: route.distance }).filter(|worth| accepted && reachable(worth))
     }
+
+    /// What an announced route becomes here; None: it is not to be announced.
+    pub(crate) fn exported(&self, prefix: Prefix, state: &State) -> Option<(Metric, u16)> {
+        let metric = state.metric().plus(Offset::of(&self.config.offset_out, prefix));
+        let tag = state.tag();
+        let Some(list) = &self.config.export else { return Some((metric, tag)) };
+        let mut route = seen(prefix, state.protocol(), metric, tag);
+        let verdict = list.apply(&mut route, policy::Context::default());
+        (verdict.decision == policy::Decision::Accept).then(|| judged(&route, metric, tag))
+    }
+}
+
+fn seen(prefix: Prefix, protocol: policy::Protocol, metric: Metric, tag: u16) -> policy::Route {
+    policy::Route {
+        metric: Some(metric.get().into()),
+        tag: tag.into(),
+        ..policy::Route::new(prefix, protocol)
+    }
+}
+
+/// Metric and tag as rules left them: what is over 15 is out of reach, 0 is 1, and a tag that does not fit 16 bits is
+/// left as it was.
+fn judged(route: &policy::Route, metric: Metric, tag: u16) -> (Metric, u16) {
+    let metric = match route.metric {
+        Some(changed) => u8::try_from(changed.max(1)).ok().and_then(Metric::new).unwrap_or(Metric::INFINITY),
+        None => metric,
+    };
+    (metric, u16::try_from(route.tag).unwrap_or(tag))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use millrace_net::Prefix;
+use millrace_policy::Protocol;
 use millrace_proto::{
     Datagram, IfIndex, Instant, Interface, InterfaceEvent, KeyId, Machine, Rng, RouteChange, Timers,
     Transmit, WallClock,
@@ -27,7 +28,7 @@ pub enum Input {
     Datagram(Datagram),
     /// A route of another protocol that is to be announced. Whole states: the same twice changes nothing.
     Redistribute(Redistributed),
-    /// It is no longer to be announced; absent is fine.
+    /// It is not to be announced; absent is fine.
     Withdraw(Prefix),
     /// What the calendar says: at the start, and after the clock was set.
     Clock(WallClock),
@@ -41,6 +42,8 @@ pub enum Input {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Redistributed {
     pub prefix: Prefix,
+    /// Whose it is, for export policies.
+    pub protocol: Protocol,
     /// None: the configured default.
     pub metric: Option<Metric>,
     pub tag: u16,
@@ -53,7 +56,8 @@ pub struct Redistributed {
 pub enum Output {
     Send(Transmit),
     Route(RouteChange),
-    /// Take datagrams of this interface, those to 224.0.0.9 among them.
+    /// Take datagrams of this interface, those to 224.0.0.9 among them. A neighbour's whole table may arrive at once:
+    /// 10,000 routes are 400 datagrams, for which the kernel's usual receive buffer is too small.
     Listen(IfIndex),
     Unlisten(IfIndex),
     /// Watch a neighbour, or stop watching it.
@@ -91,7 +95,7 @@ pub struct Rip {
     pub(crate) timers: Timers<Timer>,
     pub(crate) rng: Rng,
     pub(crate) clock: WallClock,
-    /// The last one that was used (RFC 4822 §2.3).
+    /// The last one that was used (RFC 4822 §2.2).
     pub(crate) sequence: u32,
     pub(crate) outputs: VecDeque<Output>,
 }
@@ -159,7 +163,8 @@ impl Rip {
         match self.config.default_route {
             Some(route) => {
                 let kind = OriginKind::Default;
-                let origin = Origin { kind, metric: route.metric, tag: route.tag, next_hop: None };
+                let (metric, tag, protocol) = (route.metric, route.tag, Protocol::Rip);
+                let origin = Origin { kind, protocol, metric, tag, next_hop: None };
                 self.table.originate(now, Prefix::DEFAULT, origin, self.config.timers.garbage);
             }
             None => self.table.withdraw(now, Prefix::DEFAULT, OriginKind::Default),
@@ -172,8 +177,13 @@ impl Rip {
             self.table.withdraw(now, route.prefix, OriginKind::Redistributed);
             return;
         }
-        let origin =
-            Origin { kind: OriginKind::Redistributed, metric, tag: route.tag, next_hop: route.next_hop };
+        let origin = Origin {
+            kind: OriginKind::Redistributed,
+            protocol: route.protocol,
+            metric,
+            tag: route.tag,
+            next_hop: route.next_hop,
+        };
         self.table.originate(now, route.prefix, origin, self.config.timers.garbage);
     }
 
@@ -181,9 +191,13 @@ impl Rip {
     pub(crate) fn revise(&mut self, now: Instant) {
         let links = &self.links;
         self.table.revise(now, |prefix, path: &mut Path| {
-            let Some(link) = links.get(&path.neighbor.interface) else { return false };
-            path.metric = link.metric(prefix, &path.received);
-            !path.metric.is_infinite() && link.neighbors.contains_key(&path.neighbor.address)
+            let link = links.get(&path.neighbor.interface);
+            let known = link.filter(|link| link.neighbors.contains_key(&path.neighbor.address));
+            let worth = known.and_then(|link| link.worth(prefix, path.neighbor.address, &path.received));
+            if let Some(worth) = worth {
+                path.set_worth(worth);
+            }
+            worth.is_some()
         });
     }
 

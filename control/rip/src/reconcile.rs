@@ -5,6 +5,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use millrace_net::Prefix;
+use millrace_policy::Protocol;
 use millrace_proto::{IfIndex, Instant, Interface, Transmit};
 
 use crate::Metric;
@@ -54,7 +55,12 @@ impl Rip {
         }
         let networks = link.networks();
         let (sent, talked, bfd) = (link.sends(), link.talks(), link.config.bfd);
+        let hears_differently = link.config.hears_differently(&config);
         let cost_changed = link.config.cost != config.cost;
+        if link.config.sends_differently(&config) {
+            self.table.flag_everything();
+        }
+        let moved = link.interface.addresses != interface.addresses;
         link.interface = interface;
         link.config = config;
         let gone: Vec<_> = link
@@ -86,6 +92,13 @@ impl Rip {
         }
         match (sent, sends) {
             (false, true) => self.begin_sending(now, index),
+            // Updates under way come from an address that may be gone, and the new network's routers know nothing of us.
+            (true, true) if moved => {
+                self.end_sending(index);
+                self.begin_sending(now, index);
+            }
+            // What was refused so far may be wanted.
+            (true, true) if hears_differently => self.ask(now, index),
             (true, false) => self.end_sending(index),
             (true, true) | (false, false) => {}
         }
@@ -114,21 +127,27 @@ impl Rip {
         let Some(link) = self.links.get(&index) else { return };
         for network in link.networks().difference(&known) {
             let metric = Metric::from(link.config.cost);
-            let origin = Origin { kind: OriginKind::Connected(index), metric, tag: 0, next_hop: None };
+            let kind = OriginKind::Connected(index);
+            let origin = Origin { kind, protocol: Protocol::Connected, metric, tag: 0, next_hop: None };
             self.table.originate(now, *network, origin, link.config.timers.garbage);
         }
     }
 
-    /// RFC 2453 §3.9.1: asks for the neighbours' tables, and soon tells them ours.
+    /// The first regular update comes soon: a link that is new does not know what has not changed.
     fn begin_sending(&mut self, now: Instant, index: IfIndex) {
-        let Some(link) = self.links.get(&index).filter(|link| link.sends()) else { return };
-        let destinations = link.destinations();
-        let soon = self.rng.between(Duration::ZERO, Duration::from_secs(1));
-        self.timers.set(Timer::Regular(index), now + soon);
+        if self.links.get(&index).is_some_and(Link::sends) {
+            let soon = self.rng.between(Duration::ZERO, Duration::from_secs(1));
+            self.timers.set(Timer::Regular(index), now + soon);
+            self.ask(now, index);
+        }
+    }
+
+    /// RFC 2453 §3.9.1: asks for the neighbours' tables.
+    fn ask(&mut self, now: Instant, index: IfIndex) {
         let sequence = self.next_sequence(now);
+        let unix = self.clock.unix(now);
         let Some(link) = self.links.get_mut(&index) else { return };
-        for (source, destination) in destinations {
-            let unix = self.clock.unix(now);
+        for (source, destination) in link.destinations() {
             let Some(protection) = auth::protection(&link.config.authentication, unix, sequence) else {
                 link.stats.unsendable += 1;
                 continue;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_net::Prefix;
 use millrace_proto::{IfIndex, Instant, InterfaceAddress, Transmit, WallClock};
 
-use crate::config::{Offset, SplitHorizon};
+use crate::config::SplitHorizon;
 use crate::link::Link;
 use crate::receive::natural_length;
 use crate::table::{Entry, OriginKind, State, Table};
@@ -143,17 +143,23 @@ fn advert(
         (Direction::Back, SplitHorizon::Simple, Purpose::Triggered)
         | (Direction::Back, SplitHorizon::PoisonedReverse, _) => true,
     };
-    let metric = if poisoned {
-        Metric::INFINITY
+    let announced = if poisoned || state.metric().is_infinite() {
+        (Metric::INFINITY, state.tag())
     } else {
-        state.metric().plus(Offset::of(&link.config.offset_out, prefix))
+        match link.exported(prefix, state) {
+            Some(announced) => announced,
+            // A triggered update takes back what an earlier policy let through.
+            None if purpose == Purpose::Triggered => (Metric::INFINITY, state.tag()),
+            None => return None,
+        }
     };
+    let (metric, tag) = announced;
     if version == Version::V1 && natural_length(prefix.addr(), source) != prefix.len() {
         return None;
     }
     Some(wire::Entry {
         family: wire::FAMILY_IPV4,
-        tag: state.tag(),
+        tag,
         address: prefix.addr(),
         mask: Ipv4Addr::from_bits(prefix.mask()),
         next_hop: if metric.is_infinite() { Ipv4Addr::UNSPECIFIED } else { next_hop(state, link, source) },

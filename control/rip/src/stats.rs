@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::wire::DecodeError;
 
 millrace_proto::reasons! {
-    /// Why a whole message was ignored. RFC 2453 §3.9.2, §4.1, §4.6; RFC 4822 §3.
+    /// Why a whole message was ignored. RFC 2453 §3.9.2, §4.1, §4.6; RFC 4822 §2.3.2.
     BadPacket, BadPackets {
         /// Shorter than a header.
         Truncated = "truncated",

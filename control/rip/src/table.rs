@@ -18,6 +18,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use millrace_net::Prefix;
+use millrace_policy::Protocol;
 use millrace_proto::{IfIndex, Instant, NextHop, Route, RouteChange, Timers};
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +48,20 @@ pub(crate) struct Path {
     /// With cost and offsets.
     pub(crate) metric: Metric,
     pub(crate) tag: u16,
+    /// By policy.
+    pub(crate) distance: Option<u8>,
     pub(crate) heard: Instant,
     pub(crate) expires: Instant,
     in_use: bool,
+}
+
+/// What a path is worth once cost, offsets and policy have been applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Worth {
+    /// Below infinity.
+    pub(crate) metric: Metric,
+    pub(crate) tag: u16,
+    pub(crate) distance: Option<u8>,
 }
 
 /// Why this router announces a prefix of its own. The first kind wins.
@@ -63,6 +75,8 @@ pub enum OriginKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Origin {
     pub(crate) kind: OriginKind,
+    /// As export policies see it.
+    pub(crate) protocol: Protocol,
     pub(crate) metric: Metric,
     pub(crate) tag: u16,
     /// Where packets go from here, if that is a router on some link.
@@ -76,6 +90,7 @@ pub(crate) enum State {
     Learned {
         metric: Metric,
         tag: u16,
+        distance: Option<u8>,
         next_hops: Vec<(NeighborKey, Ipv4Addr)>,
     },
     /// Announced as unreachable. The tag is the last one it had.
@@ -118,11 +133,20 @@ impl Path {
     pub(crate) const fn new(
         neighbor: NeighborKey,
         received: Received,
-        metric: Metric,
+        worth: Worth,
         heard: Instant,
         expires: Instant,
     ) -> Self {
-        Self { neighbor, received, metric, tag: received.tag, heard, expires, in_use: false }
+        let Worth { metric, tag, distance } = worth;
+        Self { neighbor, received, metric, tag, distance, heard, expires, in_use: false }
+    }
+
+    pub(crate) const fn worth(&self) -> Worth {
+        Worth { metric: self.metric, tag: self.tag, distance: self.distance }
+    }
+
+    pub(crate) const fn set_worth(&mut self, worth: Worth) {
+        (self.metric, self.tag, self.distance) = (worth.metric, worth.tag, worth.distance);
     }
 
     /// Not heard of for half its time-out (RFC 2453 §3.9.2).
@@ -166,9 +190,9 @@ impl Entry {
             path.in_use = rank < max_paths;
         }
         let used: Vec<&Path> = self.paths.iter().filter(|path| path.in_use).collect();
-        let (metric, tag) = used.first().map(|path| (path.metric, path.tag))?;
+        let Worth { metric, tag, distance } = used.first()?.worth();
         let next_hops = used.iter().map(|path| (path.neighbor, path.gateway())).collect();
-        Some(State::Learned { metric, tag, next_hops })
+        Some(State::Learned { metric, tag, distance, next_hops })
     }
 }
 
@@ -239,8 +263,7 @@ impl Table {
         entry.garbage = garbage;
         match entry.paths.iter_mut().find(|known| known.neighbor == path.neighbor) {
             Some(known) => {
-                let same =
-                    (known.received, known.metric, known.tag) == (path.received, path.metric, path.tag);
+                let same = (known.received, known.worth()) == (path.received, path.worth());
                 *known = Path { in_use: known.in_use, ..path };
                 if same && known.in_use {
                     return;
@@ -251,7 +274,7 @@ impl Table {
         self.decide(now, prefix);
     }
 
-    /// A neighbour cannot, or no longer says that it can, reach `prefix`. Unknown ones are fine.
+    /// A neighbour cannot reach `prefix`, or has not repeated that it can. Unknown ones are fine.
     pub(crate) fn remove_path(&mut self, now: Instant, prefix: Prefix, neighbor: NeighborKey) {
         self.timers.cancel(Timer::Path(prefix, neighbor));
         let Some(entry) = self.entries.get_mut(&prefix) else { return };
@@ -293,6 +316,11 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&prefix) else { return };
         entry.origins.retain(|known| known.kind != kind);
         self.decide(now, prefix);
+    }
+
+    /// Sets every route change flag.
+    pub(crate) fn flag_everything(&mut self) {
+        self.changed.extend(self.entries.keys());
     }
 
     pub(crate) fn set_max_paths(&mut self, max_paths: usize) {
@@ -357,9 +385,17 @@ impl State {
         }
     }
 
+    /// Whose route it is, as export policies see it.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Own(origin) => origin.protocol,
+            Self::Learned { .. } | Self::Garbage { .. } => Protocol::Rip,
+        }
+    }
+
     fn route(&self, prefix: Prefix) -> Option<Route> {
         match self {
-            Self::Learned { metric, tag, next_hops } => {
+            Self::Learned { metric, tag, distance, next_hops } => {
                 let via = |(neighbor, gateway): &(NeighborKey, Ipv4Addr)| {
                     NextHop::via(*gateway, neighbor.interface)
                 };
@@ -369,7 +405,7 @@ impl State {
                     next_hops: next_hops.into_iter().collect(),
                     metric: metric.get().into(),
                     tag: (*tag).into(),
-                    distance: None,
+                    distance: *distance,
                 })
             }
             Self::Own(_) | Self::Garbage { .. } => None,

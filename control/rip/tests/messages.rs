@@ -1,5 +1,5 @@
 //! Requests and responses: what is asked, what is answered, what is believed, what is refused and counted as what.
-//! RFC 2453 §3.9, §4; RFC 4822 §3; RFC 5082.
+//! RFC 2453 §3.9, §4; RFC 4822 §2.3.2; RFC 5082.
 
 mod common;
 
@@ -24,7 +24,13 @@ fn both(eth: InterfaceConfig) -> Config {
 }
 
 fn redistribute(net: &str, metric: u8, tag: u16, next_hop: Option<Ipv4Addr>) -> Input {
-    Input::Redistribute(Redistributed { prefix: prefix(net), metric: Metric::new(metric), tag, next_hop })
+    Input::Redistribute(Redistributed {
+        protocol: millrace_policy::Protocol::Static,
+        prefix: prefix(net),
+        metric: Metric::new(metric),
+        tag,
+        next_hop,
+    })
 }
 
 fn request(entries: &[Entry]) -> Vec<u8> {
@@ -364,7 +370,7 @@ fn authenticated_exchange() {
     }
 }
 
-/// RFC 4822 §3.2.2: older sequence numbers are refused, equal ones are not, and silence for a time-out forgets.
+/// RFC 4822 §2.3.2: older sequence numbers are refused, equal ones are not, and silence for a time-out forgets.
 #[test]
 fn replayed_messages() {
     let md5 = key(5, Algorithm::KeyedMd5, "secret");
@@ -508,7 +514,10 @@ fn several_networks_on_one_interface() {
         let messages = sent(&outputs).into_iter().filter(|t| t.interface == ETH0 && *t.source.ip() == last);
         messages.flat_map(|t| entries(&t.payload)).map(|entry| show(&entry)).collect()
     };
-    assert_eq!(from([10, 0, 0, 1].into()), ["10.0.5.0/24 metric 1"]);
+    // A request and a triggered update at once, a whole table soon after: each subnet is new to the other's routers.
+    let (near, far) = ("10.0.0.0/24 metric 1", "10.0.5.0/24 metric 1");
+    assert_eq!(from([10, 0, 0, 1].into()), ["everything?", far, "10.0.1.0/24 metric 1", far]);
+    assert_eq!(from([10, 0, 5, 1].into()), ["everything?", near, "10.0.1.0/24 metric 1"]);
     assert_eq!(from([10, 0, 0, 200].into()), [""; 0]);
     router.tell(Input::Datagram(datagram(ETH0, [10, 0, 5, 9].into(), response(&[route(NET, 1)]))));
     assert_eq!(learned(&router), ["192.0.2.0/24 2"]);

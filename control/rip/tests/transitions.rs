@@ -153,7 +153,13 @@ fn apply(router: &mut Router, event: &str) -> Vec<Output> {
             "time-out" => router.pass(Duration::from_secs(165)),
             "own" => {
                 let (metric, tag, next_hop) = (Some(Metric::MIN), 0, None);
-                router.tell(Input::Redistribute(Redistributed { prefix: prefix(NET), metric, tag, next_hop }))
+                router.tell(Input::Redistribute(Redistributed {
+                    protocol: millrace_policy::Protocol::Static,
+                    prefix: prefix(NET),
+                    metric,
+                    tag,
+                    next_hop,
+                }))
             }
             "withdraw" => router.tell(Input::Withdraw(prefix(NET))),
             other => panic!("no event {other}"),

@@ -29,7 +29,13 @@ fn both(eth: InterfaceConfig) -> Config {
 
 fn redistribute(net: &str) -> Input {
     let (metric, tag, next_hop) = (None, 0, None);
-    Input::Redistribute(Redistributed { prefix: prefix(net), metric, tag, next_hop })
+    Input::Redistribute(Redistributed {
+        protocol: millrace_policy::Protocol::Static,
+        prefix: prefix(net),
+        metric,
+        tag,
+        next_hop,
+    })
 }
 
 fn on(outputs: &[(Instant, Output)], interface: IfIndex) -> Vec<(Instant, Vec<String>)> {

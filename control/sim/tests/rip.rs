@@ -210,7 +210,7 @@ fn random_networks_with_loss_and_flaps() {
             network.loops().longest(network.now())
         );
         assert!(took <= Duration::from_secs(320), "{what} took {took:?}");
-        // Lost poison leaves loops until the next regular updates get through, and no longer.
+        // Lost poison leaves loops until the next regular updates get through.
         assert!(network.loops().longest(network.now()) <= Duration::from_secs(180), "{what}");
         // And it stays so while the loss goes on.
         for _ in 0..30 {

@@ -74,7 +74,7 @@ impl Entry {
     }
 }
 
-/// Splits what follows the header into authentication and entries. RFC 2453 §4.1, RFC 4822 §2.2.
+/// Splits what follows the header into authentication and entries. RFC 2453 §4.1, RFC 4822 §2.1.
 fn authentication<'b>(
     whole: &'b [u8],
     body: &'b [u8],

@@ -93,7 +93,7 @@ fn put_authentication(out: &mut Vec<u8>, entries: usize, protection: Protection<
     }
 }
 
-/// RFC 4822 §2.2: the length of the authentication data alone.
+/// RFC 4822 §2.1: the length of the authentication data alone.
 fn code_len(algorithm: Algorithm) -> u8 {
     u8::try_from(algorithm.output_len()).unwrap_or(u8::MAX)
 }

@@ -83,7 +83,7 @@ pub enum Authentication<'b> {
     None,
     /// RFC 2453 §4.1
     Plain([u8; 16]),
-    /// RFC 4822 §2
+    /// RFC 4822 §2.1
     Cryptographic {
         key: KeyId,
         sequence: u32,
