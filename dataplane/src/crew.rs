@@ -12,11 +12,6 @@ use millrace_fib::{Quiescence, Reader};
 use millrace_net::PortId;
 use millrace_xsk::{Cache, Socket, Umem};
 
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
-
 use crate::counters::WorkerPage;
 use crate::handoff::Inbox;
 use crate::worker::{Command, Parts, Published, Requests, Snapshot, SocketStatistics, Worker};
@@ -25,6 +20,8 @@ use crate::worker::{Command, Parts, Published, Requests, Snapshot, SocketStatist
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Statistics are not worth waiting for.
 const STATISTICS_PATIENCE: Duration = Duration::from_millis(200);
+/// Of workers, by which a busy one still leaves others a tenth of its CPU.
+const NICE: i32 = -10;
 /// What a process that dies of a defect in a worker returns (EX_SOFTWARE).
 const EXIT_DEFECT: i32 = 70;
 
@@ -220,7 +217,7 @@ fn start(worker: Worker, number: usize, cpu: u16) -> std::io::Result<JoinHandle<
         if !core_affinity::set_for_current(CoreId { id: usize::from(cpu) }) {
             tracing::warn!(worker = number, cpu, "the worker is not pinned to its CPU");
         }
-        prefer(number);
+        prefer();
         if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
             tracing::error!(
                 worker = number,
@@ -231,19 +228,12 @@ fn start(worker: Worker, number: usize, cpu: u16) -> std::io::Result<JoinHandle<
     })
 }
 
-/// Has the calling thread run as soon as it has something to do: a router whose worker waits for a time slice among
-/// other processes answers milliseconds late. It sleeps when it has nothing to do, so others get what it does not use;
-/// under a flood the kernel keeps a twentieth of the CPU for them. Needs CAP_SYS_NICE.
-fn prefer(number: usize) {
-    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let Ok(lowest) = ThreadPriorityValue::try_from(1u8) else { return };
-    let wanted = ThreadPriority::Crossplatform(lowest);
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), wanted, policy) {
-        tracing::warn!(
-            worker = number,
-            %error,
-            "no real-time priority: packets wait their turn on a busy CPU; grant CAP_SYS_NICE"
-        );
+/// Has the calling thread run before ordinary processes: a router whose worker waits its turn among ten compilers
+/// answers a second late. Needs CAP_SYS_NICE; without it the worker takes its turn.
+fn prefer() {
+    let thread = rustix::thread::gettid();
+    if let Err(errno) = rustix::process::setpriority_process(Some(thread), NICE) {
+        tracing::debug!(%errno, "the worker has no priority over other processes");
     }
 }
 
