@@ -21,6 +21,7 @@ pub mod prefix_list;
 pub mod raw;
 pub mod route;
 pub mod rule;
+pub mod show;
 
 pub use as_path::{AsPath, AsPathSet, Segment};
 pub use check::{Policies, Problem};

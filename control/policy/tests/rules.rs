@@ -337,7 +337,7 @@ fn routes_that_cannot_be_read() {
     assert_eq!(unknown.unwrap_err().to_string(), "no rule-list is called \"m\"; there are: l");
 }
 
-/// A checked list is data: a recorded configuration has its policies in it.
+/// A checked list is data: a recorded configuration has its policies in it. It is shown in the file's own words.
 #[test]
 fn rule_lists_serialise() {
     let policies = policies(
@@ -357,6 +357,27 @@ fn rule_lists_serialise() {
     let list = &*policies.rule_lists["l"];
     let json = serde_json::to_string(list).unwrap();
     assert_eq!(serde_json::from_str::<RuleList>(&json).unwrap(), *list);
+    let view = list.view();
+    assert_eq!(
+        view.rules[0].conditions,
+        [
+            "prefix-list ours",
+            "as-path-set through-65005",
+            "community-set internal",
+            "protocol bgp",
+            "tag 1-5"
+        ]
+    );
+    assert_eq!(
+        view.rules[0].changes,
+        [
+            "metric +1",
+            "next-hop self",
+            "prepend own x1",
+            "communities-remove both",
+            "communities-add rt:65001:1"
+        ]
+    );
 }
 
 proptest! {
