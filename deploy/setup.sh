@@ -15,6 +15,9 @@ set -euo pipefail
 readonly BUILD_TOOLS='cc:gcc ld:binutils c++:g++ make:make'
 readonly LAB_TOOLS='ip:iproute2 ping:iputils-ping traceroute:traceroute iperf3:iperf3 tshark:tshark ethtool:ethtool
 	nft:nftables sysctl:procps ps:procps curl:curl jq:jq'
+# Routing daemons that the tests let us talk to. Their packages would start services: they must not.
+readonly PEERS='vtysh:frr birdc:bird2'
+readonly PEER_SERVICES='frr.service bird.service'
 readonly BPF_TARGET=bpfel-unknown-none
 # The version of bpf-linker that this tree is built and tested with.
 readonly LINKER_VERSION=0.13.0
@@ -40,6 +43,8 @@ main() {
 	if [[ $what != build ]]; then
 		# shellcheck disable=SC2086
 		packages 'tools of the lab' $(missing_packages $LAB_TOOLS)
+		# shellcheck disable=SC2086
+		packages_without_services 'peers of the lab' $(missing_packages $PEERS)
 	fi
 	say 'everything is there'
 }
@@ -96,6 +101,24 @@ packages() {
 	say "$what: installing $*"
 	refresh
 	apt_get install --no-install-recommends "$@" >/dev/null
+}
+
+# The same for packages that bring services: these are neither started nor enabled. Tests start what they need in
+# namespaces, from files of their own.
+packages_without_services() {
+	(($# == 1)) && return
+	local policy=/usr/sbin/policy-rc.d
+	if [[ ! -e $policy ]]; then
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+		as_root chmod 755 "$policy"
+		# shellcheck disable=SC2064
+		trap "as_root rm -f $policy" EXIT
+	fi
+	packages "$@"
+	if [[ -d /run/systemd/system ]]; then
+		# shellcheck disable=SC2086
+		as_root systemctl --quiet disable $PEER_SERVICES || say "$1: could not disable $PEER_SERVICES"
+	fi
 }
 
 # Whether apt can install all of these packages.

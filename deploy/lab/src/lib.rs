@@ -6,6 +6,7 @@
 //!  │    └── link a veth pair between two nodes, offloads as the kernel sets them
 //!  ├── Process   something in the background with its output in files; ends when dropped
 //!  ├── Router    `millrace run` inside a node
+//!  ├── peers     FRR and BIRD inside a node
 //!  └── Capture   what passes an interface, decoded by tshark
 //! ```
 //!
@@ -23,6 +24,7 @@ mod traffic;
 mod wait;
 
 pub mod full_table;
+pub mod peers;
 pub mod soak;
 pub mod topology;
 

@@ -20,12 +20,16 @@ const TOOLS: [(&str, &str); 6] = [
 
 /// Why there can be no lab here, in a sentence with what to do; none when there can.
 pub fn missing() -> Option<String> {
+    missing_of(&[])
+}
+
+fn missing_of(more: &[(&str, &str)]) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some(
             "network namespaces need root: run as root, or by `make test`, which asks sudo".to_owned(),
         );
     }
-    let absent: Vec<_> = TOOLS.iter().filter(|(tool, _)| !on_path(tool)).collect();
+    let absent: Vec<_> = TOOLS.iter().chain(more).filter(|(tool, _)| !on_path(tool)).collect();
     if absent.is_empty() {
         return None;
     }
@@ -40,8 +44,13 @@ pub fn missing() -> Option<String> {
 /// # Panics
 /// When the body fails, and in CI also when there can be no lab.
 pub fn test(body: impl FnOnce(&Lab) -> Result<()>) {
+    test_with(&[], body);
+}
+
+/// The same where more programs are needed: their names and packages.
+pub(crate) fn test_with(tools: &[(&str, &str)], body: impl FnOnce(&Lab) -> Result<()>) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    if let Some(reason) = missing() {
+    if let Some(reason) = missing_of(tools) {
         assert!(std::env::var_os("CI").is_none(), "{name} has to run in CI, but {reason}");
         skip(&name, &reason);
         return;
