@@ -84,6 +84,7 @@ pub(super) fn remote(app: Arc<App>) -> Router {
 
 fn reading() -> Router<Arc<App>> {
     Router::new()
+        .route("/", get(dashboard))
         .route("/metrics", get(prometheus))
         .route("/api/v1/version", get(version))
         .route("/api/v1/status", get(status))
@@ -155,6 +156,14 @@ pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// For a person with a browser. It may load nothing from elsewhere.
+async fn dashboard() -> Response {
+    const POLICY: &str = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'";
+    let headers =
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY)];
+    (headers, include_str!("dashboard.html")).into_response()
 }
 
 async fn prometheus(State(app): Shared) -> Result<Response, ApiError> {

@@ -379,7 +379,6 @@ async fn wrong_requests_are_answered_in_a_sentence() {
     let document = document();
     let rig = Rig::new(PLAY).await;
     for (method, path, status) in [
-        ("GET", "/", 404),
         ("GET", "/api/v1/nothing", 404),
         ("DELETE", "/api/v1/routes", 405),
         ("GET", "/api/v1/apply", 405),
@@ -396,6 +395,23 @@ async fn wrong_requests_are_answered_in_a_sentence() {
         assert_eq!(code, status, "{method} {path}: {body:?}");
         let failure = &document["components"]["schemas"]["Failure"];
         assert_eq!(misfit(&document, failure, &parsed(&body), path), None);
+    }
+}
+
+/// Each path that the page asks for is there, and it takes nothing from another host.
+#[tokio::test]
+async fn the_dashboard_asks_only_for_what_is_there() {
+    let rig = Rig::new(PLAY).await;
+    let (status, page) = rig.raw("GET", "/", None).await;
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    assert_eq!(status, 200);
+    assert!(!page.contains("://"), "{page}");
+    let list = page.split_once("Promise.all([").unwrap().1.split_once("]").unwrap().0;
+    let paths: Vec<String> =
+        list.split(", ").map(|name| format!("/api/v1/{}", name.trim_matches('"'))).collect();
+    assert_eq!(paths.len(), 5);
+    for path in &paths {
+        assert_eq!(rig.get(path).await.0, 200, "{path}");
     }
 }
 
