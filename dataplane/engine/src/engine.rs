@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use millrace_fib::{Adjacency, AdjacencyId, AdjacencyState, GroupId, Reader};
+use millrace_nat::Nat;
 use millrace_net::{Instant, PortId};
 
 use crate::counters::{CounterPage, Run};
-use crate::frame::{Frame, Shell};
+use crate::frame::{Frame, Leg, Shell};
 use crate::limiter::{Limiter, Rate};
 use crate::outcome::{DropReason, Event, Verdict, VerdictKind};
 use crate::packet::Packet;
@@ -25,6 +26,7 @@ use crate::stage::urpf::urpf;
 
 mod answer;
 mod forward;
+mod nat;
 
 /// Frames in a burst, at most.
 pub const BURST: usize = 64;
@@ -95,15 +97,18 @@ struct Path<'m, F> {
     time_of_day: Option<(Instant, Duration)>,
     /// Frames of the packet being fragmented.
     fragments: Vec<F>,
+    nat: Option<Nat>,
 }
 
 /// The burst in columns. Entries beyond the frames of the burst are of bursts before.
 struct Burst {
     packets: [Packet; BURST],
-    faults: [Option<DropReason>; BURST],
+    /// Packets whose end is known without a route.
+    decided: [Option<Hop>; BURST],
     destinations: [u32; BURST],
     groups: [GroupId; BURST],
     hops: [Hop; BURST],
+    nat: nat::Columns,
 }
 
 /// What the stages of one call share.
@@ -158,6 +163,7 @@ impl<'m, F: Frame> Engine<'m, F> {
             ident: u16::from_be_bytes([high, low]),
             time_of_day: None,
             fragments: Vec::with_capacity(ip_fragment::MAX_FRAGMENTS),
+            nat: None,
         };
         Self { path, burst: Burst::EMPTY }
     }
@@ -170,22 +176,71 @@ impl<'m, F: Frame> Engine<'m, F> {
         rx: &mut ArrayVec<(PortId, F), BURST>,
         shell: &mut S,
     ) {
+        self.run(now, ports, rx, &[], shell);
+    }
+
+    /// The same for frames that other workers have given by [`Shell::hand_off`], each with its leg; a leg missing counts
+    /// as [`Leg::Owner`]. They are not counted as received again.
+    pub fn process_handed<S: Shell<Frame = F>>(
+        &mut self,
+        now: Instant,
+        ports: &Ports,
+        rx: &mut ArrayVec<(PortId, F), BURST>,
+        legs: &[Leg],
+        shell: &mut S,
+    ) {
+        let mut all = [Leg::Owner; BURST];
+        all.iter_mut().zip(legs).for_each(|(leg, given)| *leg = *given);
+        self.run(now, ports, rx, &all, shell);
+    }
+
+    fn run<S: Shell<Frame = F>>(
+        &mut self,
+        now: Instant,
+        ports: &Ports,
+        rx: &mut ArrayVec<(PortId, F), BURST>,
+        legs: &[Leg],
+        shell: &mut S,
+    ) {
         let Self { path, burst } = self;
-        burst.parse(path, ports, rx);
+        burst.parse(path, ports, rx, !legs.is_empty());
+        let nat = ports.has_nat();
+        if nat {
+            burst.nat_input(path, (now, ports), rx, legs);
+        }
         burst.look_up(path, rx);
+        if nat {
+            burst.nat_output(path, (now, ports));
+        }
         let mut cx = Cx::new(now, ports, shell);
         let mut sent = 0;
         for ((_, frame), (packet, &hop)) in rx.drain(..).zip(burst.packets.iter_mut().zip(&burst.hops)) {
             let verdict = path.settle(&mut cx, frame, packet, hop);
             match verdict {
                 Verdict::Tx(_) => sent += 1,
-                Verdict::Reply(_) | Verdict::Hold | Verdict::Kernel | Verdict::Drop(_) => {
-                    path.counters.add_verdict(verdict.kind(), 1);
-                }
+                Verdict::Reply(_)
+                | Verdict::Hold
+                | Verdict::Kernel
+                | Verdict::Handoff(_)
+                | Verdict::Drop(_) => path.counters.add_verdict(verdict.kind(), 1),
             }
         }
         path.counters.add_verdict(VerdictKind::Tx, sent);
         path.finish(&mut cx);
+    }
+
+    /// Puts a NAT shard into the packet path, or takes it out; gives the one that was there.
+    pub fn set_nat(&mut self, nat: Option<Nat>) -> Option<Nat> {
+        core::mem::replace(&mut self.path.nat, nat)
+    }
+
+    pub const fn nat(&self) -> Option<&Nat> {
+        self.path.nat.as_ref()
+    }
+
+    /// The shard between two bursts: for its events, a new configuration, a page of what it has.
+    pub const fn nat_mut(&mut self) -> Option<&mut Nat> {
+        self.path.nat.as_mut()
     }
 
     /// Tells the time of day, for IP timestamps: `since_midnight` UT have passed at `now`. Until it is told, and
@@ -196,12 +251,14 @@ impl<'m, F: Frame> Engine<'m, F> {
 
     /// When [`Engine::handle_timeout`] has something to do, at the earliest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.path.hold.deadline()
+        let nat = self.path.nat.as_ref().and_then(Nat::poll_timeout);
+        self.path.hold.deadline().into_iter().chain(nat).min()
     }
 
-    /// Gives up on neighbours that have not answered in time.
+    /// Gives up on neighbours that have not answered in time, and ends a bounded number of NAT sessions that have run out.
     pub fn handle_timeout<S: Shell<Frame = F>>(&mut self, now: Instant, ports: &Ports, shell: &mut S) {
         let path = &mut self.path;
+        path.expire_sessions(now);
         let mut cx = Cx::new(now, ports, shell);
         while let Some(released) = path.hold.expired(now) {
             for held in released {
@@ -239,15 +296,16 @@ impl<'m, F: Frame> Engine<'m, F> {
 impl Burst {
     const EMPTY: Self = Self {
         packets: [Packet::EMPTY; BURST],
-        faults: [None; BURST],
+        decided: [None; BURST],
         destinations: [0; BURST],
         groups: [GroupId::NONE; BURST],
         hops: [Hop::Local; BURST],
+        nat: nat::Columns::EMPTY,
     };
 
     /// Pass 1: headers are read and routes asked for. Sources are checked where a port wants it.
     #[inline(always)]
-    fn parse<F: Frame>(&mut self, path: &Path<'_, F>, ports: &Ports, rx: &[(PortId, F)]) {
+    fn parse<F: Frame>(&mut self, path: &Path<'_, F>, ports: &Ports, rx: &[(PortId, F)], handed: bool) {
         let mut received = Run::EMPTY;
         let mut port = ports.get(received.port);
         let mut check_sources = port.is_some_and(|port| port.urpf != Urpf::Off);
@@ -258,7 +316,9 @@ impl Burst {
                 port = ports.get(*in_port);
                 check_sources |= port.is_some_and(|port| port.urpf != Urpf::Off);
             }
-            received.add(data.len());
+            if !handed {
+                received.add(data.len());
+            }
             let packet = &mut self.packets[at];
             let parsed = match port {
                 Some(port) => eth_input(data, port).and_then(|l3| ip_input(data, l3, *in_port, port, packet)),
@@ -266,7 +326,7 @@ impl Burst {
             };
             path.fib.prefetch(packet.dst);
             self.destinations[at] = packet.dst;
-            self.faults[at] = parsed.err();
+            self.decided[at] = parsed.err().map(Hop::Fault);
         }
         received.received(&path.counters, PortId(0));
         if check_sources {
@@ -280,12 +340,15 @@ impl Burst {
         for packet in self.packets.iter().take(len) {
             fib.prefetch(packet.src);
         }
-        for (packet, fault) in self.packets.iter().zip(&mut self.faults).take(len) {
+        for (packet, decided) in self.packets.iter().zip(&mut self.decided).take(len) {
             // Faults that are answered are not answered to forged sources either.
-            let known = fault.is_none_or(|reason| icmp_error::message(reason).is_some());
+            let known = match *decided {
+                Some(Hop::Fault(reason)) => icmp_error::message(reason).is_some(),
+                Some(_) | None => true,
+            };
             let passes = |port: &Port| urpf(fib, port.urpf, packet);
             if known && !ports.get(packet.in_port).is_none_or(passes) {
-                *fault = Some(DropReason::Urpf);
+                *decided = Some(Hop::Fault(DropReason::Urpf));
             }
         }
     }
@@ -297,11 +360,11 @@ impl Burst {
         path.fib.lookup_bulk(&self.destinations[..len], &mut self.groups);
         for (at, (_, frame)) in rx.iter().enumerate().take(len) {
             let packet = &self.packets[at];
-            self.hops[at] = match self.faults[at] {
+            self.hops[at] = match self.decided[at] {
                 None => {
                     fib_lookup(&path.fib, self.groups[at], packet, || path.flow_hash(packet, frame.data()))
                 }
-                Some(reason) => Hop::Fault(reason),
+                Some(hop) => hop,
             };
         }
     }

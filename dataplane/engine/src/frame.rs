@@ -26,8 +26,24 @@ pub trait Pool {
     fn put(&mut self, frame: Self::Frame);
 }
 
+/// Where a packet goes whose NAT state another worker has, and how that worker is to take it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handoff {
+    pub worker: u16,
+    pub leg: Leg,
+}
+
+/// Which part of its way a packet has before it when it is handed to another worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leg {
+    /// All of it: this worker owns its state.
+    Owner,
+    /// Its source is translated already; it comes as from outside, to a host inside (RFC 4787 REQ-9).
+    Hairpinned,
+}
+
 /// The side of a worker that the engine acts on. Every frame given to the engine comes back through exactly one of
-/// [`Pool::put`], [`Shell::transmit`] and [`Shell::to_kernel`], or is in the hold queue.
+/// [`Pool::put`], [`Shell::transmit`], [`Shell::hand_off`] and [`Shell::to_kernel`], or is in the hold queue.
 pub trait Shell: Pool {
     /// Queues a finished frame. Gives it back where the queue of `port` is full; the engine counts and frees it then.
     fn transmit(&mut self, port: PortId, frame: Self::Frame) -> Result<(), Self::Frame>;
@@ -35,6 +51,13 @@ pub trait Shell: Pool {
     /// Asks for the neighbour `next_hop` on `port` to be resolved. At most once a second for each, and bounded overall.
     /// The answer is a changed adjacency and a call of `Engine::neighbors_changed`.
     fn resolve(&mut self, port: PortId, next_hop: Ipv4Addr);
+
+    /// Gives a frame that arrived on `port` to another worker, whose engine takes it by `Engine::process_handed`. Gives it
+    /// back where that worker is behind.
+    fn hand_off(&mut self, to: Handoff, port: PortId, frame: Self::Frame) -> Result<(), Self::Frame> {
+        let _ = (to, port);
+        Err(frame)
+    }
 
     /// Gives a frame that arrived on `port` for the host itself to the kernel. Gives it back where that cannot be done.
     fn to_kernel(&mut self, port: PortId, frame: Self::Frame) -> Result<(), Self::Frame> {

@@ -4,7 +4,9 @@
 //!            rx burst                                                              Shell
 //!               │                                                                    ▲
 //!   pass 1  eth_input ─▶ ip_input        (prefetch of the route)                     │
+//!           nat: sessions of the whole burst; what comes from outside gets its inside destination
 //!   pass 2  fib_lookup: groups of the whole burst, then buckets, (prefetch of the adjacency)
+//!           nat: what leaves from inside to outside and is known gets its outside source
 //!   pass 3  urpf ─▶ route ─▶ ip_forward ─▶ eth_output ───────────────────────────────┤ transmit
 //!                     │          ├──────▶ ip_fragment ─▶ eth_output ─────────────────┤ transmit
 //!                     │          └──────▶ icmp_error ──▶ fib_lookup ─▶ eth_output ───┤ transmit
@@ -28,8 +30,8 @@ mod stage;
 
 pub use counters::{CounterPage, PortCounters};
 pub use engine::{BURST, Engine, EngineConfig, IcmpSource};
-pub use frame::{Frame, Pool, Shell};
+pub use frame::{Frame, Handoff, Leg, Pool, Shell};
 pub use limiter::Rate;
 pub use outcome::{DropReason, Event, IcmpMessage, Verdict, VerdictKind};
-pub use ports::{Port, Ports, Urpf};
+pub use ports::{NatSide, Port, Ports, Urpf};
 pub use stage::fib_lookup::FlowHash;

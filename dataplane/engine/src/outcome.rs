@@ -36,7 +36,8 @@ macro_rules! list {
 /// What has been decided about one frame.
 ///
 /// Each frame that arrives gets exactly one. A held one gets a second and last one when it leaves the hold queue, so at
-/// any time received = tx + reply + kernel + drop + packets held.
+/// any time received = tx + reply + kernel + drop + packets held. What one worker hands off gets its last verdict from
+/// another, so with several workers that holds of their sums, hand-offs left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// Forwarded out of this port, whole or in fragments.
@@ -47,6 +48,8 @@ pub enum Verdict {
     Hold,
     /// The host's own.
     Kernel,
+    /// Another worker has its NAT state, and decides.
+    Handoff(u16),
     /// Not forwarded for this reason, silently.
     Drop(DropReason),
 }
@@ -59,6 +62,7 @@ impl Verdict {
             Self::Reply(_) => VerdictKind::Reply,
             Self::Hold => VerdictKind::Hold,
             Self::Kernel => VerdictKind::Kernel,
+            Self::Handoff(_) => VerdictKind::Handoff,
             Self::Drop(_) => VerdictKind::Drop,
         }
     }
@@ -71,6 +75,7 @@ list! {
         Reply = "reply": "not forwarded, and the sender told by ICMP",
         Hold = "hold": "held until a neighbour is resolved; counted again when it leaves the hold queue",
         Kernel = "kernel": "given to the host's own network stack",
+        Handoff = "handoff": "given to the worker that has its NAT state; counted again there",
         Drop = "drop": "not forwarded, silently",
     }
 }
@@ -110,6 +115,20 @@ list! {
         NoHeadroom = "no-headroom": "the frame has no room left for the headers to be written",
         NotForwarded = "not-forwarded": "for the host itself, to which packets cannot be given from here",
         TxFull = "tx-full": "the transmit queue of the outgoing interface is full",
+        NatOff = "nat-off": "from inside to outside while NAT has no configuration: nothing leaves untranslated",
+        NatNoPool = "nat-no-pool": "from an inside address that no rule translates or exempts (answered by 3/13)",
+        NatPoolExhausted = "nat-pool-exhausted": "no outside port is left in the pool (answered by 3/13)",
+        NatSubscriberPorts = "nat-subscriber-ports": "the inside address has all the ports it may have (answered by 3/13)",
+        NatSubscriberSessions = "nat-subscriber-sessions": "the inside address has all the sessions it may have (answered by 3/13)",
+        NatTableFull = "nat-table-full": "the session or mapping table is full (answered by 3/13)",
+        NatInboundFull = "nat-inbound-full": "from outside, and there is no room for the session",
+        NatNoMapping = "nat-no-mapping": "from outside to an outside endpoint that nobody inside has",
+        NatFiltered = "nat-filtered": "from an outside endpoint that the mapping's filter does not let in",
+        NatNoSession = "nat-no-session": "a TCP segment without SYN that belongs to no connection",
+        NatUnrelatedError = "nat-unrelated-error": "an ICMP error about a packet that no session has",
+        NatMalformed = "nat-malformed": "cannot be translated: too short, or an ICMP message that is neither query nor error",
+        NatFragment = "nat-fragment": "a fragment whose first fragment has not come, or not in time",
+        NatHandoff = "nat-handoff": "could not be given to the worker that has its NAT state",
     }
 }
 

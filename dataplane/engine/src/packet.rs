@@ -26,6 +26,21 @@ pub(crate) struct Packet {
     /// What an ICMP error says beyond its code: the next-hop MTU with 3/4, the pointer with 12/0, the better router
     /// with 5/1.
     pub(crate) detail: u32,
+    pub(crate) nat: Plan,
+    /// Another worker has given it to this one.
+    pub(crate) handed: bool,
+}
+
+/// What NAT does with a packet. The frame stays as it came until the packet is sent, so that errors quote what their
+/// receiver sent (RFC 5508 REQ-4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Plan {
+    /// Nothing.
+    None,
+    /// It came from inside: translated if it leaves by an outside port.
+    Leaving,
+    /// It leaves with this source and these ports, and with the packet's `dst` as its destination.
+    Rewrite { src: u32, src_port: u16, dst_port: u16 },
 }
 
 impl Packet {
@@ -43,6 +58,8 @@ impl Packet {
         tos: 0,
         may_be_partial: false,
         detail: 0,
+        nat: Plan::None,
+        handed: false,
     };
 
     pub(crate) const fn src_addr(&self) -> Ipv4Addr {

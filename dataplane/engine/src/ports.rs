@@ -25,6 +25,19 @@ pub struct Port {
     pub directed_broadcast: bool,
     /// Whether hosts on its link are told of better routers there (RFC 1812 §5.2.7.2).
     pub redirects: bool,
+    pub nat: NatSide,
+}
+
+/// On which side of NAT a port is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NatSide {
+    /// Neither: what passes between it and any other port is only routed.
+    #[default]
+    Neither,
+    /// What comes from it and leaves by an outside port is translated, or does not leave.
+    Inside,
+    /// What comes from it for an outside address of NAT is translated back, or dropped.
+    Outside,
 }
 
 /// Unicast reverse path forwarding (RFC 3704, RFC 1812 §5.3.8).
@@ -50,6 +63,7 @@ impl Port {
             urpf: Urpf::Off,
             directed_broadcast: false,
             redirects: false,
+            nat: NatSide::Neither,
         }
     }
 
@@ -84,11 +98,13 @@ impl Port {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ports {
     slots: Vec<Option<Port>>,
+    /// Whether any port is on a side of NAT.
+    has_nat: bool,
 }
 
 impl Ports {
     pub const fn new() -> Self {
-        Self { slots: Vec::new() }
+        Self { slots: Vec::new(), has_nat: false }
     }
 
     /// Puts `port` at `id`, in place of what was there. Numbers from [`PortId::MAX`] on are refused.
@@ -101,6 +117,7 @@ impl Ports {
             self.slots.resize(id.index() + 1, None);
         }
         self.slots[id.index()] = Some(port);
+        self.has_nat = self.slots.iter().flatten().any(|port| port.nat != NatSide::Neither);
         true
     }
 
@@ -117,6 +134,17 @@ impl Ports {
     /// What the router is called by where nobody has given it a router-id.
     pub fn highest_address(&self) -> Option<Ipv4Addr> {
         self.slots.iter().flatten().flat_map(|port| &port.addresses).map(|&(own, _)| own).max()
+    }
+
+    #[inline]
+    pub(crate) const fn has_nat(&self) -> bool {
+        self.has_nat
+    }
+
+    /// The side of NAT that a port is on.
+    #[inline]
+    pub fn nat_side(&self, id: PortId) -> NatSide {
+        self.get(id).map_or(NatSide::Neither, |port| port.nat)
     }
 
     /// Whether `addr` is an address of any port.

@@ -2,11 +2,18 @@
 
 use crate::config::{Allocation, Filtering};
 use crate::expiry::NIL;
-use crate::nat::{Event, Nat, Resting};
+use crate::nat::{Event, Nat, PortChange, Resting};
 use crate::ports::Kind;
 use crate::table::{Block, Origin};
 
 impl Nat {
+    /// Ends a session before its time.
+    pub(crate) fn cut_session(&mut self, id: u32) {
+        let slot = self.sessions.slab.get(id).slot;
+        self.wheel.remove(&mut self.sessions.slab, id, slot);
+        self.end_session(id);
+    }
+
     /// Ends a session that is no longer on the wheel.
     pub(crate) fn end_session(&mut self, id: u32) {
         let s = self.sessions.slab.get(id);
@@ -17,7 +24,10 @@ impl Nat {
         self.sessions.remove(id);
         let m = self.mappings.slab.get_mut(mapping);
         m.sessions -= 1;
-        let subscriber = m.subscriber;
+        let (subscriber, origin) = (m.subscriber, m.origin);
+        if let Origin::Pool { pool, .. } = origin {
+            self.pools[usize::from(pool)].sessions -= 1;
+        }
         if subscriber != NIL {
             self.subscribers.slab.get_mut(subscriber).sessions -= 1;
         }
@@ -30,12 +40,17 @@ impl Nat {
             return;
         }
         self.mappings.remove(id);
+        if self.shared.contains(&m.outside.addr) {
+            let (protocol, outside) = (m.protocol, m.outside);
+            self.port_changes.push_back(PortChange { protocol, outside, held: false });
+        }
         if self.logs_mappings(m.origin) {
             let lifetime_secs = self.now_secs - m.created;
             let (protocol, inside, outside) = (m.protocol, m.inside, m.outside);
             self.note(Event::MappingRemoved { protocol, inside, outside, lifetime_secs });
         }
         if let Origin::Pool { pool, address } = m.origin {
+            self.pools[usize::from(pool)].mappings -= 1;
             if let Some(kind) = Kind::of(m.protocol) {
                 let until = self.now_secs.saturating_add(self.config.timers.port_quarantine);
                 self.resting.push_back(Resting { until, pool, address, kind, port: m.outside.port });

@@ -17,6 +17,10 @@ pub struct Config {
     pub sources: Vec<Source>,
     pub forwards: Vec<Forward>,
     pub statics: Vec<Static>,
+    /// Outside addresses that the host has too: their ports are told of by
+    /// [`Nat::poll_port_change`](crate::Nat::poll_port_change), and what no mapping holds is the host's.
+    pub shared: Vec<Ipv4Addr>,
+    pub refusal: Refusal,
     pub timers: Timers,
     pub limits: Limits,
 }
@@ -116,6 +120,16 @@ impl Forward {
 pub struct Static {
     pub outside: Ipv4Addr,
     pub inside: Ipv4Addr,
+}
+
+/// What a host inside is told when its new flow gets no mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Refusal {
+    /// ICMP 3/13, administratively prohibited (RFC 5508 REQ-8).
+    #[default]
+    Prohibited,
+    /// ICMP 3/1, host unreachable (RFC 4787 REQ-3 names it too).
+    HostUnreachable,
 }
 
 /// Seconds without traffic after which state goes.

@@ -38,6 +38,11 @@ impl Wheel {
         Self { heads: vec![NIL; SLOTS as usize].into(), next: now_secs }
     }
 
+    /// The second whose slot comes up next.
+    pub(crate) const fn next_secs(&self) -> u32 {
+        self.next
+    }
+
     /// Puts `id` into the slot of `deadline_secs`, or the next one if that has passed. Gives the slot, for
     /// [`Wheel::remove`].
     pub(crate) fn insert(&mut self, links: &mut impl Links, id: u32, deadline_secs: u32) -> u16 {

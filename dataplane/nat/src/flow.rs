@@ -39,7 +39,8 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// A packet's protocol and endpoints as they stand in it. An ICMP query has its identifier as both ports.
+/// A packet's protocol and endpoints as they stand in it. The identifier of an ICMP query is the port of the endpoint that
+/// is on our side; its peer's is 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Flow {
     pub protocol: u8,
@@ -102,7 +103,12 @@ impl Hasher {
 
     #[inline]
     pub(crate) const fn address(self, addr: u32) -> u64 {
-        fold(addr as u64 ^ self.seed, 0xe703_7ed1_a0b4_28db)
+        self.word(addr as u64)
+    }
+
+    #[inline]
+    pub(crate) const fn word(self, word: u64) -> u64 {
+        fold(word ^ self.seed, 0xe703_7ed1_a0b4_28db)
     }
 }
 

@@ -19,6 +19,22 @@
 //! Supported: RFC 4787 (UDP), 5382 (TCP), 5508 (ICMP queries; errors by [`Nat::translate_error`]), 6888 (CGN), 7422
 //! (deterministic), 7857. The ledger is `dataplane/RFC.md`.
 //!
+//! # How the shell uses it
+//!
+//! * A [`Config`] and [`Slices`] (number of workers, largest port block of any pool) are the same in all workers. Each worker
+//!   makes its [`Nat::new`] and gives it to its engine (`Engine::set_nat`); another configuration comes by
+//!   [`Nat::reconfigure`] through `Engine::nat_mut`. Ports have their side in `engine::Port::nat`; with sides but without a
+//!   shard the engine lets nothing from inside out.
+//! * A packet whose state another worker has comes out of the engine by `Shell::hand_off(Handoff { worker, leg }, port,
+//!   frame)`. That worker gives it to `Engine::process_handed` with its port and leg.
+//! * After each burst: [`Nat::poll_port_change`] until `None`, into the bitmap of addresses that the host has too
+//!   ([`Config::shared`]); [`Nat::poll_event`] until `None`, for the log. Both are queues, cheap when empty.
+//! * `Engine::poll_timeout` and `Engine::handle_timeout` include the timers, 512 sessions a call.
+//! * Views are read between two bursts, a page at a time: [`Nat::sessions_page`], [`Nat::mappings_page`],
+//!   [`Nat::subscribers_page`] (a record costs some 20 ns), [`Nat::pools`], [`Nat::totals`], [`Nat::deterministic`],
+//!   [`Nat::deterministic_inside`]; [`Nat::clear`] likewise. Refusals are counted by the engine's drop reasons `nat-…`.
+//! * For a planned restart the worker's shards come back by `Engine::set_nat(None)`.
+//!
 //! [`packet`] reads what NAT needs from a packet and writes a [`Rewrite`] into it; when to do which is the engine's.
 
 mod config;
@@ -30,6 +46,8 @@ pub mod packet;
 mod close;
 mod nat;
 mod open;
+mod reconfigure;
+mod views;
 
 mod expiry;
 mod index;
@@ -41,11 +59,15 @@ mod table;
 mod tcp_state;
 
 pub use config::{
-    Allocation, Config, Filtering, Forward, Limits, PerProtocol, Pool, Source, SourceAction, Static,
+    Allocation, Config, Filtering, Forward, Limits, PerProtocol, Pool, Refusal, Source, SourceAction, Static,
     TimerTooShort, Timers,
 };
 pub use flow::{Endpoint, Flow, Tcp, protocol};
-pub use nat::{Denied, ErrorRewrite, Event, Nat, Refused, Rewrite, Totals, Verdict};
+pub use nat::{
+    Denied, ErrorRewrite, ErrorVerdict, Event, Nat, PortChange, Refused, Rewrite, Totals, Verdict,
+};
 pub use ports::Slices;
-pub use table::{MappingId, Probe, SessionId, Side};
+pub use reconfigure::Kept;
+pub use table::{Probe, SessionId, Side};
 pub use tcp_state::{Direction, TcpState, TcpTimer};
+pub use views::{Cursor, MappingKind, MappingView, PoolView, SessionView, SubscriberView};

@@ -1,10 +1,11 @@
 //! One shard of NAT: what becomes of a packet.
 
-use std::collections::{HashMap, VecDeque};
+use core::hash::BuildHasher;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use millrace_net::Instant;
 
-use crate::config::{Config, Filtering};
+use crate::config::{Config, Filtering, SourceAction};
 use crate::expiry::Wheel;
 use crate::flow::{Endpoint, Flow, Hasher, Tcp, protocol};
 use crate::permission::Permissions;
@@ -47,6 +48,16 @@ pub struct ErrorRewrite {
     pub inner_dst: Endpoint,
 }
 
+/// What becomes of an ICMP error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorVerdict {
+    Translate(ErrorRewrite),
+    /// About a packet hairpinned to another shard: rewrite, and let that worker translate it as from outside.
+    Handoff(u16, ErrorRewrite),
+    /// About no session: it is dropped (RFC 5508 REQ-3 c, REQ-4 c).
+    Unrelated,
+}
+
 /// Why a new flow from inside got no mapping or session. One variant = one counter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
@@ -84,6 +95,15 @@ pub enum Event {
     BlockReleased { inside: u32, outside: u32, first: u16, size: u16 },
 }
 
+/// A port of an address that NAT shares with the host ([`Config::shared`]): from `held` on its packets are NAT's, after
+/// it the host's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortChange {
+    pub protocol: u8,
+    pub outside: Endpoint,
+    pub held: bool,
+}
+
 /// Sums since start, and what there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Totals {
@@ -108,9 +128,13 @@ pub struct Nat {
     pub(crate) subscribers: Subscribers,
     pub(crate) pools: Vec<Pool>,
     /// Outside addresses of pools, forwards and statics.
-    pub(crate) outside: HashMap<u32, OutsideAddress>,
+    pub(crate) outside: HashMap<u32, OutsideAddress, ByAddress>,
+    /// One bit for each of 64 classes of addresses, set where one of `outside` is of the class.
+    outside_classes: u64,
+    /// Those of them that the host has too.
+    pub(crate) shared: HashSet<u32, ByAddress>,
     /// One-to-one: inside address → outside address.
-    pub(crate) statics: HashMap<u32, u32>,
+    pub(crate) statics: HashMap<u32, u32, ByAddress>,
     /// Whose the outside endpoints of forwards are; the same in every shard.
     pub(crate) forward_owners: HashMap<(u8, Endpoint), u16>,
     pub(crate) permissions: Permissions,
@@ -119,6 +143,8 @@ pub struct Nat {
     /// Port blocks whose last mapping has gone, with the subscriber, in order of going.
     pub(crate) idle_blocks: VecDeque<(u32, u32)>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) port_changes: VecDeque<PortChange>,
+    pub(crate) seed: u64,
     pub(crate) rng: Rng,
     pub(crate) now_secs: u32,
     pub(crate) totals: Totals,
@@ -156,7 +182,8 @@ impl Nat {
         let hasher = Hasher::new(seed);
         let limits = config.limits;
         let now_secs = secs(now);
-        let mut outside = HashMap::new();
+        let by_address = ByAddress(hasher);
+        let mut outside = HashMap::with_hasher(by_address);
         for (p, pool) in (0u16..).zip(&config.pools) {
             for (a, addr) in (0u16..).zip(&pool.addresses) {
                 outside.insert(addr.to_bits(), OutsideAddress::Pool { pool: p, address: a });
@@ -168,7 +195,10 @@ impl Nat {
         for f in &config.forwards {
             outside.entry(f.outside.to_bits()).or_insert(OutsideAddress::Forwards);
         }
-        let statics = config.statics.iter().map(|s| (s.inside.to_bits(), s.outside.to_bits())).collect();
+        let mut statics = HashMap::with_hasher(by_address);
+        statics.extend(config.statics.iter().map(|s| (s.inside.to_bits(), s.outside.to_bits())));
+        let mut shared = HashSet::with_hasher(by_address);
+        shared.extend(config.shared.iter().map(|addr| addr.to_bits()));
         let filters = config.pools.iter().any(|p| {
             [p.filtering.tcp, p.filtering.udp, p.filtering.icmp].contains(&Filtering::AddressDependent)
         });
@@ -179,7 +209,9 @@ impl Nat {
             sessions: Sessions::new(limits.sessions, hasher),
             mappings: Mappings::new(limits.mappings, hasher),
             subscribers: Subscribers::new(limits.mappings, hasher),
+            outside_classes: outside.keys().fold(0, |classes, &addr| classes | class(addr)),
             outside,
+            shared,
             statics,
             forward_owners: HashMap::new(),
             permissions: Permissions::new(if filters { limits.sessions } else { 0 }, hasher),
@@ -187,6 +219,8 @@ impl Nat {
             resting: VecDeque::new(),
             idle_blocks: VecDeque::new(),
             events: VecDeque::new(),
+            port_changes: VecDeque::new(),
+            seed,
             rng: Rng::new(seed ^ 0x5851_f42d_4c95_7f2d),
             now_secs,
             totals: Totals::default(),
@@ -228,7 +262,7 @@ impl Nat {
     /// Whether packets to this address come to NAT when they arrive from outside, or from inside (hairpinning).
     #[inline]
     pub fn is_outside_address(&self, addr: u32) -> bool {
-        self.outside.contains_key(&addr)
+        self.outside_classes & class(addr) != 0 && self.outside.contains_key(&addr)
     }
 
     /// First pass over a burst: where the packet's session is looked for. Begins to fetch the index.
@@ -272,6 +306,9 @@ impl Nat {
         if side == Side::Outside {
             return self.inbound(flow, tcp);
         }
+        if self.is_outside_address(flow.dst.addr) && !self.may_reach(flow) {
+            return Verdict::Deny(Denied::NoMapping);
+        }
         let out = match self.outbound(flow, tcp) {
             Verdict::Translate(out) if self.is_outside_address(flow.dst.addr) => out,
             done @ (Verdict::Translate(_)
@@ -281,7 +318,10 @@ impl Nat {
             | Verdict::Handoff(..)) => return done,
         };
         // RFC 4787 REQ-9: the peer inside sees the external source address.
-        let hairpinned = Flow { protocol: flow.protocol, src: out.src, dst: out.dst };
+        let mut hairpinned = Flow { protocol: flow.protocol, src: out.src, dst: out.dst };
+        if flow.protocol == protocol::ICMP {
+            (hairpinned.src.port, hairpinned.dst.port) = (0, out.src.port);
+        }
         let owner = self.owner(Side::Outside, &hairpinned);
         if owner != self.worker {
             return Verdict::Handoff(owner, out);
@@ -292,40 +332,58 @@ impl Nat {
         }
     }
 
+    /// Whether a hairpinned packet will find somebody, as far as this shard can tell: one that will not makes no session.
+    fn may_reach(&self, flow: &Flow) -> bool {
+        let mut dst = flow.dst;
+        if flow.protocol == protocol::ICMP {
+            dst.port = flow.src.port;
+        }
+        self.owner(Side::Outside, &Flow { dst, ..*flow }) != self.worker
+            || self.mappings.by_outside(flow.protocol, dst).is_some()
+            || matches!(self.outside.get(&flow.dst.addr), Some(OutsideAddress::OneToOne { .. }))
+    }
+
     /// What becomes of an ICMP error about a packet of the flow `quoted`, without touching any state: an error neither
     /// refreshes nor ends a session (RFC 4787 REQ-12, RFC 5508 REQ-6). `side` is where the *error* came from, `outer_dst`
-    /// whom it is for. `None`: it is about no session, and is dropped (RFC 5508 REQ-3 c, REQ-4 c).
-    pub fn translate_error(&self, side: Side, quoted: &Flow, outer_dst: u32) -> Option<ErrorRewrite> {
-        match side {
-            // A packet that went out is quoted with its translated source.
-            Side::Outside => {
-                let s = self.sessions.slab.get(self.sessions.inbound(&quoted.reversed())?);
-                Some(ErrorRewrite {
-                    outer_src: None,
-                    outer_dst: Some(s.inside.addr),
-                    inner_src: s.inside,
-                    inner_dst: quoted.dst,
-                })
-            }
-            // A packet that came in is quoted with its translated destination.
-            Side::Inside => {
-                let s = self.sessions.slab.get(self.sessions.outbound(&quoted.reversed())?);
-                // RFC 5508 REQ-5: a router inside has no mapping of its own and shows the address of the mapping.
-                let out = ErrorRewrite {
-                    outer_src: Some(s.outside.addr),
-                    outer_dst: None,
-                    inner_src: quoted.src,
-                    inner_dst: s.outside,
-                };
-                if !self.is_outside_address(outer_dst) {
-                    return Some(out);
-                }
-                // RFC 5508 REQ-7: the packet had been hairpinned, and so is the error about it.
-                let hairpinned = Flow { protocol: quoted.protocol, src: quoted.src, dst: s.outside };
-                let back = self.translate_error(Side::Outside, &hairpinned, outer_dst)?;
-                Some(ErrorRewrite { outer_src: out.outer_src, ..back })
-            }
+    /// whom it is for.
+    pub fn translate_error(&self, side: Side, quoted: &Flow, outer_dst: u32) -> ErrorVerdict {
+        if side == Side::Outside {
+            return self.error_inward(quoted).map_or(ErrorVerdict::Unrelated, ErrorVerdict::Translate);
         }
+        // A packet that came in is quoted with its translated destination.
+        let Some(id) = self.sessions.outbound(&quoted.reversed()) else { return ErrorVerdict::Unrelated };
+        let s = self.sessions.slab.get(id);
+        // RFC 5508 REQ-5: a router inside has no mapping of its own and shows the address of the mapping.
+        let out = ErrorRewrite {
+            outer_src: Some(s.outside.addr),
+            outer_dst: None,
+            inner_src: quoted.src,
+            inner_dst: s.outside,
+        };
+        if !self.is_outside_address(outer_dst) {
+            return ErrorVerdict::Translate(out);
+        }
+        // RFC 5508 REQ-7: the packet had been hairpinned, and so is the error about it.
+        let hairpinned = Flow { protocol: quoted.protocol, src: quoted.src, dst: s.outside };
+        let owner = self.owner(Side::Outside, &hairpinned.reversed());
+        if owner != self.worker {
+            return ErrorVerdict::Handoff(owner, out);
+        }
+        match self.error_inward(&hairpinned) {
+            Some(back) => ErrorVerdict::Translate(ErrorRewrite { outer_src: out.outer_src, ..back }),
+            None => ErrorVerdict::Unrelated,
+        }
+    }
+
+    /// A packet that went out is quoted with its translated source.
+    fn error_inward(&self, quoted: &Flow) -> Option<ErrorRewrite> {
+        let s = self.sessions.slab.get(self.sessions.inbound(&quoted.reversed())?);
+        Some(ErrorRewrite {
+            outer_src: None,
+            outer_dst: Some(s.inside.addr),
+            inner_src: s.inside,
+            inner_dst: quoted.dst,
+        })
     }
 
     /// Ends what has run out, at most `budget` steps at a time. Call it often; it keeps its place.
@@ -354,28 +412,43 @@ impl Nat {
         self.release_idle_blocks(budget);
     }
 
-    /// Ends the sessions `matches` says, as `clear nat sessions` does; gives how many.
-    pub fn clear(&mut self, now: Instant, mut matches: impl FnMut(&Flow, Endpoint) -> bool) -> usize {
-        self.advance(now);
-        let chosen: Vec<u32> = self
-            .sessions
-            .slab
-            .iter()
-            .filter(|(_, s)| s.live)
-            .filter(|(_, s)| matches(&Flow { protocol: s.protocol, src: s.inside, dst: s.remote }, s.outside))
-            .map(|(id, _)| id)
-            .collect();
-        for &id in &chosen {
-            let slot = self.sessions.slab.get(id).slot;
-            self.wheel.remove(&mut self.sessions.slab, id, slot);
-            self.end_session(id);
-        }
-        chosen.len()
+    /// When [`Nat::expire`] has something to do, at the earliest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let sessions = (self.sessions.slab.len() != 0).then(|| self.wheel.next_secs());
+        let resting = self.resting.front().map(|r| r.until);
+        let idle = self.idle_blocks.front().map(|_| self.now_secs + 1);
+        let secs = sessions.into_iter().chain(resting).chain(idle).min()?;
+        Some(Instant::from_secs(secs.into()))
+    }
+
+    /// Which rule of [`Config::sources`] holds for an inside address.
+    pub(crate) fn source_action(&self, inside: u32) -> Option<SourceAction> {
+        let rule = self.config.sources.iter().find(|s| inside & s.from.mask() == s.from.bits());
+        rule.map(|s| s.action)
+    }
+
+    /// Whether packets of this inside address leave as they are.
+    pub fn exempts(&self, inside: u32) -> bool {
+        !self.statics.contains_key(&inside) && self.source_action(inside) == Some(SourceAction::Exempt)
+    }
+
+    /// The worker whose shard this is.
+    pub const fn worker(&self) -> u16 {
+        self.worker
+    }
+
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Takes the oldest event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Takes the oldest change of a port that NAT shares with the host.
+    pub fn poll_port_change(&mut self) -> Option<PortChange> {
+        self.port_changes.pop_front()
     }
 
     pub fn totals(&self) -> Totals {
@@ -555,6 +628,41 @@ impl Nat {
         } else {
             self.totals.events_lost += 1;
         }
+    }
+}
+
+/// One of 64 bits: nearly every address that is none of ours is told apart without a look-up.
+const fn class(addr: u32) -> u64 {
+    1 << (addr.wrapping_mul(0x9e37_79b9) >> 26)
+}
+
+/// Hashes addresses for the standard library's maps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByAddress(Hasher);
+
+/// The address written into it.
+#[derive(Debug)]
+pub(crate) struct AddressHash(Hasher, u64);
+
+impl BuildHasher for ByAddress {
+    type Hasher = AddressHash;
+
+    fn build_hasher(&self) -> AddressHash {
+        AddressHash(self.0, 0)
+    }
+}
+
+impl core::hash::Hasher for AddressHash {
+    fn write(&mut self, bytes: &[u8]) {
+        self.1 = bytes.iter().fold(self.1, |sum, &b| sum << 8 | u64::from(b));
+    }
+
+    fn write_u32(&mut self, addr: u32) {
+        self.1 = addr.into();
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.word(self.1)
     }
 }
 

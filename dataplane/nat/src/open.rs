@@ -5,7 +5,7 @@ use crate::expiry::{Link, NIL};
 use millrace_net::Instant;
 
 use crate::flow::{Endpoint, Flow, Tcp, protocol};
-use crate::nat::{Denied, Event, Nat, OutsideAddress, Refused, Verdict};
+use crate::nat::{Denied, Event, Nat, OutsideAddress, PortChange, Refused, Verdict};
 use crate::pool::Exhausted;
 use crate::ports::Kind;
 use crate::table::{Mapping, Origin, Session};
@@ -48,9 +48,7 @@ impl Nat {
                 .map_one_to_one(flow.protocol, flow.src, outside)
                 .ok_or(Verdict::Refuse(Refused::TableFull));
         }
-        let addr = flow.src.addr;
-        let rule = self.config.sources.iter().find(|s| addr & s.from.mask() == s.from.bits());
-        let pool = match rule.map(|s| s.action) {
+        let pool = match self.source_action(flow.src.addr) {
             Some(SourceAction::Pool(pool)) => pool,
             Some(SourceAction::Exempt) => return Err(Verdict::Bypass),
             None => return Err(Verdict::Refuse(Refused::NoPool)),
@@ -169,7 +167,7 @@ impl Nat {
         subscriber: u32,
     ) -> Option<u32> {
         let created = self.now_secs;
-        let id = self.mappings.insert(Mapping {
+        let id = self.add_mapping(Mapping {
             inside,
             outside,
             sessions: 0,
@@ -182,6 +180,19 @@ impl Nat {
         self.totals.mappings_created += 1;
         if self.logs_mappings(origin) {
             self.note(Event::MappingCreated { protocol, inside, outside });
+        }
+        Some(id)
+    }
+
+    /// Puts a mapping into the table, and tells whose its port is.
+    pub(crate) fn add_mapping(&mut self, mapping: Mapping) -> Option<u32> {
+        let (protocol, outside, origin) = (mapping.protocol, mapping.outside, mapping.origin);
+        let id = self.mappings.insert(mapping)?;
+        if let Origin::Pool { pool, .. } = origin {
+            self.pools[usize::from(pool)].mappings += 1;
+        }
+        if self.shared.contains(&outside.addr) {
+            self.port_changes.push_back(PortChange { protocol, outside, held: true });
         }
         Some(id)
     }
@@ -204,12 +215,7 @@ impl Nat {
         tcp: Option<Tcp>,
     ) -> Result<u32, Refused> {
         let m = self.mappings.slab.get(mapping);
-        let (subscriber, protocol, inside, outside) = (m.subscriber, m.protocol, m.inside, m.outside);
-        if subscriber != NIL
-            && self.config.limits.sessions_per_subscriber <= self.subscribers.slab.get(subscriber).sessions
-        {
-            return Err(Refused::SubscriberSessions);
-        }
+        let (protocol, inside, outside) = (m.protocol, m.inside, m.outside);
         let state = match tcp {
             Some(t) if t.syn => TcpState::opened_by(direction),
             // In the middle of a connection: only static mappings come here without a SYN.
@@ -229,6 +235,19 @@ impl Nat {
             hairpin: self.is_outside_address(remote.addr),
             live: true,
         };
+        self.add_session(session)
+    }
+
+    /// Puts a session into the table, onto the wheel, and on its subscriber's account.
+    pub(crate) fn add_session(&mut self, session: Session) -> Result<u32, Refused> {
+        let (mapping, remote) = (session.mapping, session.remote);
+        let m = self.mappings.slab.get(mapping);
+        let (subscriber, origin) = (m.subscriber, m.origin);
+        if subscriber != NIL
+            && self.config.limits.sessions_per_subscriber <= self.subscribers.slab.get(subscriber).sessions
+        {
+            return Err(Refused::SubscriberSessions);
+        }
         let id = self.sessions.insert(session).ok_or(Refused::TableFull)?;
         let deadline = self.deadline(id);
         let slot = self.wheel.insert(&mut self.sessions.slab, id, deadline);
@@ -236,6 +255,9 @@ impl Nat {
         self.mappings.slab.get_mut(mapping).sessions += 1;
         if subscriber != NIL {
             self.subscribers.slab.get_mut(subscriber).sessions += 1;
+        }
+        if let Origin::Pool { pool, .. } = origin {
+            self.pools[usize::from(pool)].sessions += 1;
         }
         if self.filtering(mapping) == Filtering::AddressDependent {
             self.permissions.add(mapping, remote.addr);

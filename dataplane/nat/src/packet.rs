@@ -12,6 +12,7 @@ use millrace_net::wire::{tcp, udp};
 
 use crate::flow::{Endpoint, Flow, Tcp, protocol};
 use crate::nat::ErrorRewrite;
+use crate::table::Side;
 
 /// What a packet is to NAT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +42,8 @@ struct Layout {
     fragment_offset: u16,
 }
 
-/// Reads a whole IPv4 packet, `ip` being as long as its header says.
-pub fn parse(ip: &[u8]) -> Parsed {
+/// Reads a whole IPv4 packet that comes from `side`, `ip` being as long as its header says.
+pub fn parse(side: Side, ip: &[u8]) -> Parsed {
     let Some((header, layout)) = layout(ip) else { return Parsed::Malformed };
     let protocol = header.protocol().0;
     let datagram = header.fragment().is_fragment().then(|| Datagram {
@@ -75,15 +76,17 @@ pub fn parse(ip: &[u8]) -> Parsed {
         },
         protocol::ICMP => match Icmp::split(payload) {
             Ok((i, _)) if has_query_id(i.kind()) => {
+                // The identifier is the inside host's; its peer has none.
                 let id = query_id(i.rest());
-                Parsed::Flow { flow: flow(id, id), tcp: None, fragment: datagram }
+                let (src, dst) = if side == Side::Inside { (id, 0) } else { (0, id) };
+                Parsed::Flow { flow: flow(src, dst), tcp: None, fragment: datagram }
             }
             Ok((i, quoted)) if is_error(i.kind()) && datagram.is_none() => {
                 // RFC 5508 REQ-3 a: a broken error is dropped.
                 if !Sum::ZERO.bytes(payload).is_valid() {
                     return Parsed::Malformed;
                 }
-                quoted_flow(quoted).map_or(Parsed::Malformed, |quoted| Parsed::IcmpError { quoted })
+                quoted_flow(side, quoted).map_or(Parsed::Malformed, |quoted| Parsed::IcmpError { quoted })
             }
             Ok(_) | Err(_) => Parsed::Malformed,
         },
@@ -129,8 +132,8 @@ pub fn rewrite_error(ip: &mut [u8], new: &ErrorRewrite) {
     }
 }
 
-/// The flow of the packet an ICMP error quotes: its header and at least eight bytes (RFC 792).
-fn quoted_flow(quoted: &[u8]) -> Option<Flow> {
+/// The flow of the packet that an ICMP error from `side` quotes: its header and at least eight bytes (RFC 792).
+fn quoted_flow(side: Side, quoted: &[u8]) -> Option<Flow> {
     let (header, options) = Ipv4::split(quoted).ok()?;
     let header_len = usize::from(header.header_len());
     let options = options.get(..header_len.checked_sub(ipv4::LEN)?)?;
@@ -151,7 +154,8 @@ fn quoted_flow(quoted: &[u8]) -> Option<Flow> {
         protocol::ICMP => {
             let message = Icmp::new_checked(payload).ok()?;
             let id = has_query_id(message.kind()).then(|| query_id(message.rest()))?;
-            (id, id)
+            // What went out is quoted from outside, what came in from inside.
+            if side == Side::Outside { (id, 0) } else { (0, id) }
         }
         _ => (0, 0),
     };
@@ -207,8 +211,10 @@ fn write_ports(payload: &mut [u8], protocol: u8, src_port: u16, dst_port: u16, a
         }
         protocol::ICMP => {
             let Ok(mut message) = Icmp::new_checked_mut(payload) else { return };
+            // The side that has an identifier; of a hairpinned query the one that the receiver knows.
+            let id = if dst_port == 0 { src_port } else { dst_port };
             let old = message.rest();
-            let new = u32::from(src_port) << 16 | old & 0xffff;
+            let new = u32::from(id) << 16 | old & 0xffff;
             let check = checksum::update_double_word(message.checksum(), old, new);
             message.set_rest(new);
             message.set_checksum(check);

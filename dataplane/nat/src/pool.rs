@@ -15,6 +15,8 @@ pub(crate) struct Pool {
     worker: u16,
     /// Address the next new subscriber gets, in turn: paired subscribers spread over the pool.
     turn: usize,
+    pub(crate) mappings: u64,
+    pub(crate) sessions: u64,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Pool {
                 blocks: vec![0; blocks.div_ceil(64)],
             })
             .collect();
-        Self { config, addresses, slices, worker, turn: 0 }
+        Self { config, addresses, slices, worker, turn: 0, mappings: 0, sessions: 0 }
     }
 
     pub(crate) fn position(&self, addr: u32) -> Option<u16> {
@@ -62,6 +64,11 @@ impl Pool {
     /// Ports of a protocol that are neither taken nor resting.
     pub(crate) fn free(&self, kind: Kind) -> u64 {
         self.addresses.iter().map(|a| u64::from(a.ports.free(kind))).sum()
+    }
+
+    /// Ports of one protocol, taken or not.
+    pub(crate) fn size(&self) -> u64 {
+        self.addresses.iter().map(|a| u64::from(a.ports.size())).sum()
     }
 
     /// The address for a subscriber that has none yet: the next in turn that still has a port.
@@ -128,6 +135,21 @@ impl Pool {
 
     pub(crate) fn take_exactly(&mut self, at: u16, kind: Kind, port: u16) -> bool {
         self.addresses[usize::from(at)].ports.take_exactly(kind, port)
+    }
+
+    /// Takes this very block, if nobody holds it.
+    pub(crate) fn take_exact_block(&mut self, at: u16, first: u16) -> bool {
+        let Allocation::Blocks { size, .. } = self.config.allocation else { return false };
+        let last = first + (size - 1);
+        let n = usize::from(first / size);
+        let word = &mut self.addresses[usize::from(at)].blocks[n / 64];
+        let free = *word & 1 << (n % 64) == 0;
+        let ours = self.slices.owner(first) == self.worker;
+        let within = self.config.ports.contains(&first) && self.config.ports.contains(&last);
+        if free && ours && within {
+            *word |= 1 << (n % 64);
+        }
+        free && ours && within
     }
 
     pub(crate) fn give_back(&mut self, at: u16, kind: Kind, port: u16) {

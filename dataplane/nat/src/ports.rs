@@ -68,6 +68,7 @@ pub(crate) struct AddressPorts {
     /// One bit a port: taken, or resting.
     taken: [Box<[u64; 1024]>; 3],
     free: [u32; 3],
+    size: u32,
     owned: Slices,
     worker: u16,
     range: RangeInclusive<u16>,
@@ -77,11 +78,23 @@ impl AddressPorts {
     pub(crate) fn new(range: RangeInclusive<u16>, owned: Slices, worker: u16) -> Self {
         let count = range.clone().filter(|&p| owned.owner(p) == worker).count();
         let free = u32::try_from(count).unwrap_or(u32::MAX);
-        Self { taken: [(); 3].map(|()| Box::new([0; 1024])), free: [free; 3], owned, worker, range }
+        Self {
+            taken: [(); 3].map(|()| Box::new([0; 1024])),
+            free: [free; 3],
+            size: free,
+            owned,
+            worker,
+            range,
+        }
     }
 
     pub(crate) fn free(&self, kind: Kind) -> u32 {
         self.free[kind as usize]
+    }
+
+    /// Ports of one protocol, free or not.
+    pub(crate) const fn size(&self) -> u32 {
+        self.size
     }
 
     /// Takes a port of `within` at random, as like `wanted` as can be had.

@@ -9,10 +9,6 @@ use crate::tcp_state::TcpState;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SessionId(pub(crate) u32);
 
-/// Position of a mapping in its shard.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct MappingId(pub(crate) u32);
-
 /// Where a packet came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
@@ -155,6 +151,18 @@ impl<T> Slab<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0u32..).zip(&self.records)
     }
+
+    pub(crate) fn positions(&self) -> usize {
+        self.records.len()
+    }
+
+    /// At most `records` positions from `from` on, and where the rest begins.
+    pub(crate) fn page(&self, from: u32, records: usize) -> (impl Iterator<Item = (u32, &T)>, Option<u32>) {
+        let start = (from as usize).min(self.records.len());
+        let end = start.saturating_add(records).min(self.records.len());
+        let next = u32::try_from(end).ok().filter(|_| end < self.records.len());
+        ((from..).zip(&self.records[start..end]), next)
+    }
 }
 
 impl Links for Slab<Session> {
@@ -163,26 +171,96 @@ impl Links for Slab<Session> {
     }
 }
 
-/// Sessions and the two ways to find one.
+/// A record that is found from both sides.
+pub(crate) trait Record {
+    fn hash(&self, hasher: Hasher, side: Side) -> u64;
+    fn retire(&mut self);
+}
+
+impl Record for Session {
+    fn hash(&self, hasher: Hasher, side: Side) -> u64 {
+        let near = match side {
+            Side::Inside => self.inside,
+            Side::Outside => self.outside,
+        };
+        hasher.session(self.protocol, near, self.remote)
+    }
+
+    fn retire(&mut self) {
+        self.live = false;
+    }
+}
+
+impl Record for Mapping {
+    fn hash(&self, hasher: Hasher, side: Side) -> u64 {
+        let near = match side {
+            Side::Inside => self.inside,
+            Side::Outside => self.outside,
+        };
+        hasher.endpoint(self.protocol, near)
+    }
+
+    fn retire(&mut self) {
+        self.live = false;
+    }
+}
+
+/// Records and the two ways to find one.
 #[derive(Debug)]
-pub(crate) struct Sessions {
-    pub(crate) slab: Slab<Session>,
+pub(crate) struct Table<R> {
+    pub(crate) slab: Slab<R>,
     by_inside: Index,
     by_outside: Index,
     hasher: Hasher,
 }
 
-impl Sessions {
+pub(crate) type Sessions = Table<Session>;
+pub(crate) type Mappings = Table<Mapping>;
+
+impl<R: Record> Table<R> {
     pub(crate) fn new(capacity: u32, hasher: Hasher) -> Self {
-        let slab = Slab::new(capacity);
         Self {
-            slab,
+            slab: Slab::new(capacity),
             by_inside: Index::new(capacity as usize),
             by_outside: Index::new(capacity as usize),
             hasher,
         }
     }
 
+    #[inline]
+    fn index(&self, side: Side) -> &Index {
+        match side {
+            Side::Inside => &self.by_inside,
+            Side::Outside => &self.by_outside,
+        }
+    }
+
+    /// `None` where the table is full.
+    pub(crate) fn insert(&mut self, record: R) -> Option<u32> {
+        let hashes = (record.hash(self.hasher, Side::Inside), record.hash(self.hasher, Side::Outside));
+        let id = self.slab.insert(record)?;
+        // The indexes have the slab's capacity, so they take what the slab took.
+        self.by_inside.insert(hashes.0, id);
+        self.by_outside.insert(hashes.1, id);
+        Some(id)
+    }
+
+    /// Takes a record out; it stays readable until the next insert.
+    pub(crate) fn remove(&mut self, id: u32) {
+        let record = self.slab.get_mut(id);
+        record.retire();
+        let hashes = (record.hash(self.hasher, Side::Inside), record.hash(self.hasher, Side::Outside));
+        self.by_inside.remove(hashes.0, id);
+        self.by_outside.remove(hashes.1, id);
+        self.slab.release(id);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.slab.records.capacity() * size_of::<R>() + self.by_inside.bytes() + self.by_outside.bytes()
+    }
+}
+
+impl Table<Session> {
     #[inline]
     pub(crate) fn probe(&self, side: Side, flow: &Flow) -> Probe {
         let (near, remote) = match side {
@@ -228,59 +306,9 @@ impl Sessions {
     pub(crate) fn inbound(&self, flow: &Flow) -> Option<u32> {
         self.find(self.probe(Side::Outside, flow), flow)
     }
-
-    fn index(&self, side: Side) -> &Index {
-        match side {
-            Side::Inside => &self.by_inside,
-            Side::Outside => &self.by_outside,
-        }
-    }
-
-    pub(crate) fn insert(&mut self, session: Session) -> Option<u32> {
-        let (protocol, remote) = (session.protocol, session.remote);
-        let (inside, outside) = (session.inside, session.outside);
-        let id = self.slab.insert(session)?;
-        // The indexes have the slab's capacity, so they take what the slab took.
-        self.by_inside.insert(self.hasher.session(protocol, inside, remote), id);
-        self.by_outside.insert(self.hasher.session(protocol, outside, remote), id);
-        Some(id)
-    }
-
-    /// Takes the session out; its record stays readable until the next insert.
-    pub(crate) fn remove(&mut self, id: u32) {
-        let s = self.slab.get_mut(id);
-        s.live = false;
-        let (protocol, remote, inside, outside) = (s.protocol, s.remote, s.inside, s.outside);
-        self.by_inside.remove(self.hasher.session(protocol, inside, remote), id);
-        self.by_outside.remove(self.hasher.session(protocol, outside, remote), id);
-        self.slab.release(id);
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.slab.records.capacity() * size_of::<Session>() + self.by_inside.bytes() + self.by_outside.bytes()
-    }
 }
 
-/// Mappings and the two ways to find one.
-#[derive(Debug)]
-pub(crate) struct Mappings {
-    pub(crate) slab: Slab<Mapping>,
-    by_inside: Index,
-    by_outside: Index,
-    hasher: Hasher,
-}
-
-impl Mappings {
-    pub(crate) fn new(capacity: u32, hasher: Hasher) -> Self {
-        let slab = Slab::new(capacity);
-        Self {
-            slab,
-            by_inside: Index::new(capacity as usize),
-            by_outside: Index::new(capacity as usize),
-            hasher,
-        }
-    }
-
+impl Table<Mapping> {
     pub(crate) fn by_inside(&self, protocol: u8, inside: Endpoint) -> Option<u32> {
         self.by_inside.get(self.hasher.endpoint(protocol, inside), |id| {
             let m = self.slab.get(id);
@@ -293,27 +321,6 @@ impl Mappings {
             let m = self.slab.get(id);
             m.outside == outside && m.protocol == protocol
         })
-    }
-
-    pub(crate) fn insert(&mut self, mapping: Mapping) -> Option<u32> {
-        let (protocol, inside, outside) = (mapping.protocol, mapping.inside, mapping.outside);
-        let id = self.slab.insert(mapping)?;
-        self.by_inside.insert(self.hasher.endpoint(protocol, inside), id);
-        self.by_outside.insert(self.hasher.endpoint(protocol, outside), id);
-        Some(id)
-    }
-
-    pub(crate) fn remove(&mut self, id: u32) {
-        let m = self.slab.get_mut(id);
-        m.live = false;
-        let (protocol, inside, outside) = (m.protocol, m.inside, m.outside);
-        self.by_inside.remove(self.hasher.endpoint(protocol, inside), id);
-        self.by_outside.remove(self.hasher.endpoint(protocol, outside), id);
-        self.slab.release(id);
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.slab.records.capacity() * size_of::<Mapping>() + self.by_inside.bytes() + self.by_outside.bytes()
     }
 }
 

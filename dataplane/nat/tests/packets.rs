@@ -2,7 +2,7 @@
 
 use etherparse::{IcmpEchoHeader, Icmpv4Type, PacketBuilder, SlicedPacket, TransportSlice, icmpv4};
 use millrace_nat::packet::{self, Parsed};
-use millrace_nat::{Endpoint, ErrorRewrite, Flow, protocol};
+use millrace_nat::{Endpoint, ErrorRewrite, Flow, Side, protocol};
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -79,18 +79,18 @@ proptest! {
         kind in kind(), src in endpoint(), dst in endpoint(), new_src in endpoint(), new_dst in endpoint(),
         payload in prop::collection::vec(any::<u8>(), 0..64),
     ) {
-        // An ICMP query has one identifier.
-        let same_id = |mut e: Endpoint, id: u16| { if let Kind::Echo = kind { e.port = id; } e };
-        let (dst, new_dst) = (same_id(dst, src.port), same_id(new_dst, new_src.port));
+        // An ICMP query has one identifier, and it is the inside host's.
+        let without_id = |mut e: Endpoint| { if let Kind::Echo = kind { e.port = 0; } e };
+        let (dst, new_dst) = (without_id(dst), without_id(new_dst));
         let original = build(kind, src, dst, &payload);
         let flow = Flow { protocol: number(kind), src, dst };
-        let parsed = packet::parse(&original);
+        let parsed = packet::parse(Side::Inside, &original);
         prop_assert!(matches!(parsed, Parsed::Flow { flow: f, fragment: None, .. } if f == flow), "{:?}", parsed);
         let mut ip = original.clone();
         packet::rewrite(&mut ip, new_src, new_dst);
         assert_checksums(&ip, kind);
         let flow = Flow { protocol: number(kind), src: new_src, dst: new_dst };
-        let flow_is = matches!(packet::parse(&ip), Parsed::Flow { flow: f, .. } if f == flow);
+        let flow_is = matches!(packet::parse(Side::Inside, &ip), Parsed::Flow { flow: f, .. } if f == flow);
         prop_assert!(flow_is);
         packet::rewrite(&mut ip, src, dst);
         assert_checksums(&ip, kind);
@@ -102,8 +102,7 @@ proptest! {
         kind in kind(), src in endpoint(), dst in endpoint(), inside in endpoint(), router: u32, halves in 14usize..40,
         payload in prop::collection::vec(any::<u8>(), 0..64),
     ) {
-        let same_id = |mut e: Endpoint, id: u16| { if let Kind::Echo = kind { e.port = id; } e };
-        let dst = same_id(dst, src.port);
+        let dst = if let Kind::Echo = kind { Endpoint { port: 0, ..dst } } else { dst };
         // Half a checksum field, as an odd cut may leave, is not updated.
         let cut = 2 * halves;
         let went_out = build(kind, src, dst, &payload);
@@ -114,22 +113,22 @@ proptest! {
             .write(&mut ip, quoted)
             .expect("a Vec takes everything");
         let flow = Flow { protocol: number(kind), src, dst };
-        prop_assert_eq!(packet::parse(&ip), Parsed::IcmpError { quoted: flow });
+        prop_assert_eq!(packet::parse(Side::Outside, &ip), Parsed::IcmpError { quoted: flow });
         let new = ErrorRewrite {
             outer_src: None,
             outer_dst: Some(inside.addr),
             inner_src: inside,
-            inner_dst: same_id(dst, inside.port),
+            inner_dst: dst,
         };
         packet::rewrite_error(&mut ip, &new);
         assert_checksums(&ip, kind);
-        let as_sent = build(kind, inside, same_id(dst, inside.port), &payload);
+        let as_sent = build(kind, inside, dst, &payload);
         prop_assert_eq!(&ip[28..], &as_sent[..quoted.len()], "the sender reads what it sent");
     }
 
     #[test]
     fn any_bytes_are_answered(mut bytes in prop::collection::vec(any::<u8>(), 0..120), e in endpoint()) {
-        packet::parse(&bytes);
+        packet::parse(Side::Outside, &bytes);
         packet::rewrite(&mut bytes, e, e);
         packet::rewrite_later_fragment(&mut bytes, 1, 2);
         let new = ErrorRewrite { outer_src: Some(1), outer_dst: Some(2), inner_src: e, inner_dst: e };
@@ -145,7 +144,7 @@ fn fragments_are_told_apart() {
     let datagram = packet::Datagram { src: src.addr, dst: dst.addr, protocol: protocol::UDP, ident: 0x1234 };
     for (word, expected_first) in [([0x20, 0x00], true), ([0x20, 0x05], false), ([0x00, 0x05], false)] {
         ip[6..8].copy_from_slice(&word);
-        let parsed = packet::parse(&ip);
+        let parsed = packet::parse(Side::Outside, &ip);
         if expected_first {
             assert!(matches!(parsed, Parsed::Flow { fragment: Some(d), .. } if d == datagram), "{parsed:?}");
         } else {
@@ -163,11 +162,11 @@ fn broken_errors_are_malformed() {
         .icmpv4(Icmpv4Type::TimeExceeded(icmpv4::TimeExceededCode::TtlExceededInTransit))
         .write(&mut ip, &quoted)
         .expect("a Vec takes everything");
-    assert!(matches!(packet::parse(&ip), Parsed::IcmpError { .. }));
+    assert!(matches!(packet::parse(Side::Outside, &ip), Parsed::IcmpError { .. }));
     for at in [20 + 2, 20 + 8 + 12, ip.len() - 1] {
         let mut broken = ip.clone();
         broken[at] ^= 0x40;
-        assert_eq!(packet::parse(&broken), Parsed::Malformed, "byte {at}");
+        assert_eq!(packet::parse(Side::Outside, &broken), Parsed::Malformed, "byte {at}");
     }
-    assert_eq!(packet::parse(&ip[..20 + 8 + 24]), Parsed::Malformed, "cut short");
+    assert_eq!(packet::parse(Side::Outside, &ip[..20 + 8 + 24]), Parsed::Malformed, "cut short");
 }

@@ -6,8 +6,9 @@ use core::ops::RangeInclusive;
 use std::collections::HashSet;
 
 use millrace_nat::{
-    Allocation, Config, Denied, Endpoint, Event, Filtering, Flow, Forward, Limits, Nat, PerProtocol, Pool,
-    Refused, Side, Slices, Source, SourceAction, Static, Tcp, Timers, Verdict, protocol,
+    Allocation, Config, Cursor, Denied, Endpoint, ErrorRewrite, ErrorVerdict, Event, Filtering, Flow,
+    Forward, Limits, Nat, PerProtocol, Pool, Refused, Side, Slices, Source, SourceAction, Static, Tcp,
+    Timers, Verdict, protocol,
 };
 use millrace_net::{Instant, Prefix};
 
@@ -76,6 +77,11 @@ impl Bed {
         let t = self.nat.totals();
         (t.sessions, t.mappings, t.subscribers)
     }
+}
+
+fn translated(verdict: ErrorVerdict) -> ErrorRewrite {
+    let ErrorVerdict::Translate(rewrite) = verdict else { panic!("{verdict:?}") };
+    rewrite
 }
 
 fn reaches(verdict: Verdict, inside: &str) -> bool {
@@ -243,16 +249,14 @@ fn rfc4787_req12_rfc5508_icmp_errors_are_translated_and_end_nothing() {
     let remote = ep("198.51.100.1:53");
     let about = |src, dst| Flow { protocol: protocol::UDP, src, dst };
     let inside = ep("192.168.0.5:4000");
-    let inward =
-        bed.nat.translate_error(Side::Outside, &about(outside, remote), outside.addr).expect("a session");
+    let inward = translated(bed.nat.translate_error(Side::Outside, &about(outside, remote), outside.addr));
     assert_eq!((inward.inner_src, inward.inner_dst), (inside, remote));
     assert_eq!((inward.outer_src, inward.outer_dst), (None, Some(inside.addr)));
-    let outward =
-        bed.nat.translate_error(Side::Inside, &about(remote, inside), remote.addr).expect("a session");
+    let outward = translated(bed.nat.translate_error(Side::Inside, &about(remote, inside), remote.addr));
     assert_eq!((outward.inner_src, outward.inner_dst), (remote, outside));
     assert_eq!((outward.outer_src, outward.outer_dst), (Some(outside.addr), None));
     let stranger = about(outside, ep("198.51.100.1:54"));
-    assert_eq!(bed.nat.translate_error(Side::Outside, &stranger, outside.addr), None);
+    assert_eq!(bed.nat.translate_error(Side::Outside, &stranger, outside.addr), ErrorVerdict::Unrelated);
     assert_eq!(bed.counts(), (1, 1, 1));
 }
 
@@ -266,7 +270,7 @@ fn rfc5508_req7_icmp_errors_about_hairpinned_packets() {
     };
     // B answers port unreachable to what it saw: from A's outside endpoint to itself.
     let quoted = Flow { protocol: protocol::UDP, src: there.src, dst: b };
-    let error = bed.nat.translate_error(Side::Inside, &quoted, there.src.addr).expect("a session");
+    let error = translated(bed.nat.translate_error(Side::Inside, &quoted, there.src.addr));
     assert_eq!((error.inner_src, error.inner_dst), (a, b_outside), "A reads what A sent");
     assert_eq!((error.outer_src, error.outer_dst), (Some(b_outside.addr), Some(a.addr)));
 }
@@ -535,7 +539,11 @@ fn clearing_ends_what_matches_and_nothing_else() {
         bed.udp_out(&format!("192.168.0.{host}:1"), "198.51.100.1:53");
     }
     let inside = ep("192.168.0.2:1");
-    assert_eq!(bed.nat.clear(Instant::from_secs(1001), |flow, _| flow.src == inside), 1);
+    let now = Instant::from_secs(1001);
+    let (ended, rest) = bed.nat.clear(now, Cursor::default(), 1, |s| s.inside == inside);
+    assert_eq!(ended, 0, "the first page has one session, of another host");
+    let (ended, rest) = bed.nat.clear(now, rest.expect("more"), 100, |s| s.inside == inside);
+    assert_eq!((ended, rest), (1, None));
     assert_eq!(bed.counts(), (3, 3, 3));
     bed.wait(1000);
     assert_eq!(bed.counts(), (0, 0, 0));

@@ -24,7 +24,7 @@ impl<F: Frame> Path<'_, F> {
         packet: &Packet,
         reason: DropReason,
     ) -> Verdict {
-        let Some(message) = icmp_error::message(reason) else { return self.discard(cx, frame, reason) };
+        let Some(message) = self.message(reason) else { return self.discard(cx, frame, reason) };
         self.counters.add_drop(reason);
         match self.answer(cx, &mut frame, packet, message) {
             Ok((reply, next_hop)) => {

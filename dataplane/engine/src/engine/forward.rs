@@ -9,7 +9,7 @@ use millrace_net::{Instant, Mac, PortId};
 use super::{Cx, NextHop, Path, To};
 use crate::frame::{Frame, Shell};
 use crate::outcome::{DropReason, Event, Verdict};
-use crate::packet::Packet;
+use crate::packet::{Packet, Plan};
 use crate::ports::{Port, Ports};
 use crate::stage::eth_output::eth_output;
 use crate::stage::fib_lookup::Hop;
@@ -37,7 +37,9 @@ impl<F: Frame> Path<'_, F> {
                 Some(id) => id,
                 None => return self.settle_unknown(cx, frame, packet, port),
             },
-            Hop::Local | Hop::Refused(_) | Hop::Fault(_) => return self.end(cx, frame, packet, hop),
+            Hop::Local | Hop::Refused(_) | Hop::Fault(_) | Hop::Elsewhere(_) => {
+                return self.end(cx, frame, packet, hop);
+            }
         };
         let adjacency = self.fib.adjacency(id);
         self.forward(cx, frame, packet, id, &adjacency)
@@ -58,6 +60,7 @@ impl<F: Frame> Path<'_, F> {
                 self.refuse(cx, frame, packet, reason)
             }
             Hop::Fault(reason) => self.refuse(cx, frame, packet, reason),
+            Hop::Elsewhere(to) => self.hand_off(cx, frame, packet, to),
             Hop::Local => match cx.shell.to_kernel(packet.in_port, frame) {
                 Ok(()) => Verdict::Kernel,
                 Err(frame) => self.discard(cx, frame, DropReason::NotForwarded),
@@ -111,11 +114,17 @@ impl<F: Frame> Path<'_, F> {
             Ok(false) => return self.wait(cx, frame, packet, adjacency.port, adjacency.next_hop),
             Err(reason) => return self.refuse(cx, frame, packet, reason),
         }
-        if adjacency.port == packet.in_port {
+        // A hairpinned packet is on its only way.
+        if adjacency.port == packet.in_port && !matches!(packet.nat, Plan::Rewrite { .. }) {
             self.redirect(cx, frame.data(), packet, adjacency, options);
         }
         if packet.may_be_partial && l4_checksum::complete(packet, frame.data_mut()) {
             self.counters.add_event(Event::ChecksumCompleted, 1);
+        }
+        if packet.nat != Plan::None
+            && let Err(end) = self.translate(cx, &mut frame, packet, adjacency.port)
+        {
+            return self.end(cx, frame, packet, end);
         }
         ip_forward::age(packet, frame.data_mut());
         if options.wants_update() {
@@ -159,7 +168,7 @@ impl<F: Frame> Path<'_, F> {
                 None => unknown_neighbor(ports, port, dst),
             },
             Hop::Refused(reason) | Hop::Fault(reason) => Err(reason),
-            Hop::Local => Err(DropReason::NotForwarded),
+            Hop::Local | Hop::Elsewhere(_) => Err(DropReason::NotForwarded),
         }
     }
 

@@ -6,6 +6,7 @@ use millrace_fib::{AdjacencyId, Group, GroupId, Reader};
 use millrace_net::PortId;
 use millrace_net::wire::ipv4::Protocol;
 
+use crate::frame::Handoff;
 use crate::outcome::DropReason;
 use crate::packet::Packet;
 
@@ -18,8 +19,10 @@ pub(crate) enum Hop {
     Local,
     /// The route, or its absence, says no.
     Refused(DropReason),
-    /// Reception has found fault with the packet.
+    /// Reception or NAT has found fault with the packet.
     Fault(DropReason),
+    /// Another worker has its NAT state.
+    Elsewhere(Handoff),
 }
 
 /// Which fields of a packet choose among paths of equal cost.

@@ -32,7 +32,12 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
             Some(IcmpMessage::HostUnreachable)
         }
         DropReason::SourceRouteFailed => Some(IcmpMessage::SourceRouteFailed),
-        DropReason::Prohibit => Some(IcmpMessage::Prohibited),
+        DropReason::Prohibit
+        | DropReason::NatNoPool
+        | DropReason::NatPoolExhausted
+        | DropReason::NatSubscriberPorts
+        | DropReason::NatSubscriberSessions
+        | DropReason::NatTableFull => Some(IcmpMessage::Prohibited),
         DropReason::TooBig => Some(IcmpMessage::FragmentationNeeded),
         DropReason::IpBadOption | DropReason::IpCutShort => Some(IcmpMessage::ParameterProblem),
         DropReason::IngressUnknown
@@ -56,7 +61,16 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
         | DropReason::FragmentFailed
         | DropReason::NoHeadroom
         | DropReason::NotForwarded
-        | DropReason::TxFull => None,
+        | DropReason::TxFull
+        | DropReason::NatOff
+        | DropReason::NatInboundFull
+        | DropReason::NatNoMapping
+        | DropReason::NatFiltered
+        | DropReason::NatNoSession
+        | DropReason::NatUnrelatedError
+        | DropReason::NatMalformed
+        | DropReason::NatFragment
+        | DropReason::NatHandoff => None,
     }
 }
 

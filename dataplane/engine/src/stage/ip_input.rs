@@ -7,7 +7,7 @@ use millrace_net::PortId;
 use millrace_net::wire::ipv4::{self, Ipv4};
 
 use crate::outcome::DropReason;
-use crate::packet::Packet;
+use crate::packet::{Packet, Plan};
 use crate::ports::Port;
 
 /// Offset in the header of the total length, where 12/0 points when the packet is shorter.
@@ -56,6 +56,7 @@ pub(crate) fn ip_input(
     packet.protocol = header.protocol();
     packet.tos = header.tos();
     packet.may_be_partial = port.partial_checksums;
+    packet.nat = Plan::None;
     match u16::try_from(ip.len()) {
         Ok(there) if there < total_len => {
             packet.total_len = there;

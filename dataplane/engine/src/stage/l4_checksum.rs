@@ -5,7 +5,7 @@
 //! Not implemented: SCTP, whose CRC32c Linux can leave to hardware too.
 
 use millrace_net::checksum::{self, Sum};
-use millrace_net::wire::ipv4::Protocol;
+use millrace_net::wire::ipv4::{Ipv4, Protocol};
 use millrace_net::wire::{tcp, udp};
 
 use crate::packet::Packet;
@@ -21,14 +21,19 @@ pub(crate) fn complete(packet: &Packet, frame: &mut [u8]) -> bool {
     if packet.fragment.is_fragment() {
         return false;
     }
-    let segment = packet.ip_mut(frame).get_mut(usize::from(packet.header_len)..).unwrap_or_default();
+    // The addresses as they stand in the frame: NAT may have chosen others for it already.
+    let ip = packet.ip_mut(frame);
+    let Ok((src, dst)) = Ipv4::new_checked(ip).map(|header| (header.src_bits(), header.dst_bits())) else {
+        return false;
+    };
+    let segment = ip.get_mut(usize::from(packet.header_len)..).unwrap_or_default();
     let Ok(segment_len) = u16::try_from(segment.len()) else { return false };
     if segment.len() < header_len {
         return false;
     }
     let Some(field) = segment.get(at..).and_then(<[u8]>::first_chunk::<2>) else { return false };
     let field = u16::from_be_bytes(*field);
-    let pseudo = checksum::pseudo_header(packet.src, packet.dst, packet.protocol.0, segment_len);
+    let pseudo = checksum::pseudo_header(src, dst, packet.protocol.0, segment_len);
     if !checksum::is_partial(field, pseudo) || (packet.protocol == Protocol::UDP && field == 0) {
         return false;
     }

@@ -12,6 +12,7 @@ mod ip_input;
 mod ip_options;
 mod l4_checksum;
 mod ledger;
+mod nat;
 mod properties;
 mod redirect;
 mod rig;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use etherparse as oracle;
 use millrace_engine::{
-    BURST, CounterPage, DropReason, Engine, EngineConfig, Event, Frame, IcmpMessage, Pool, Port,
-    PortCounters, Ports, Shell, VerdictKind,
+    BURST, CounterPage, DropReason, Engine, EngineConfig, Event, Frame, Handoff, IcmpMessage, Leg, Pool,
+    Port, PortCounters, Ports, Shell, VerdictKind,
 };
 use millrace_fib::{AdjacencyId, Geometry, GroupSpec, Link, Owned, Quiescence, Resolution, Vlan, Writer};
 use millrace_net::{Instant, Mac, PortId, Prefix};
@@ -117,6 +117,7 @@ pub(crate) struct Bench {
     pub(crate) tx: Vec<(PortId, Vec<u8>)>,
     pub(crate) asked: Vec<(PortId, Ipv4Addr)>,
     pub(crate) kernel: Vec<(PortId, Vec<u8>)>,
+    pub(crate) handed: Vec<(Handoff, PortId, Vec<u8>)>,
     /// Whether the kernel takes what is the host's.
     pub(crate) kernel_takes: bool,
     /// Frames the transmit queues still take.
@@ -151,6 +152,12 @@ impl Shell for Bench {
         self.asked.push((port, next_hop));
     }
 
+    fn hand_off(&mut self, to: Handoff, port: PortId, frame: Buffer) -> Result<(), Buffer> {
+        self.handed.push((to, port, frame.data().to_vec()));
+        self.put(frame);
+        Ok(())
+    }
+
     fn to_kernel(&mut self, port: PortId, frame: Buffer) -> Result<(), Buffer> {
         if !self.kernel_takes {
             return Err(frame);
@@ -173,6 +180,8 @@ pub(crate) struct Router<'m> {
     pub(crate) now: Instant,
     /// Frames that exist.
     pub(crate) frames: usize,
+    /// Frames that came from another worker.
+    pub(crate) taken_over: u64,
 }
 
 pub(crate) fn memory() -> Owned {
@@ -195,7 +204,8 @@ impl<'m> Router<'m> {
         let engine = Engine::new(writer.reader(), Arc::clone(&page), config);
         let bench = Bench { tx_room: usize::MAX, ..Bench::default() };
         let now = Instant::from_secs(1000);
-        let mut router = Self { writer, engine, page, ports: Ports::new(), bench, now, frames: 0 };
+        let mut router =
+            Self { writer, engine, page, ports: Ports::new(), bench, now, frames: 0, taken_over: 0 };
         for (port, mtu, up, address) in [
             (LAN, 1500, true, Some("192.0.2.1")),
             (WAN, 1500, true, Some("198.51.100.1")),
@@ -295,6 +305,17 @@ impl<'m> Router<'m> {
         self.check_conservation();
     }
 
+    /// One frame that another worker has handed off.
+    pub(crate) fn take_over(&mut self, port: PortId, leg: Leg, bytes: &[u8]) {
+        let mut rx = ArrayVec::<_, BURST>::new();
+        rx.push((port, Buffer::with_headroom(bytes, HEADROOM, BUFFER)));
+        self.frames += 1;
+        self.taken_over += 1;
+        self.engine.process_handed(self.now, &self.ports, &mut rx, &[leg], &mut self.bench);
+        assert!(rx.is_empty(), "process_handed takes every frame");
+        self.check_conservation();
+    }
+
     pub(crate) fn timeout(&mut self, now: Instant) {
         self.now = now;
         self.engine.handle_timeout(now, &self.ports, &mut self.bench);
@@ -305,13 +326,15 @@ impl<'m> Router<'m> {
     pub(crate) fn check_conservation(&self) {
         assert_eq!(self.bench.free.len() + self.engine.held(), self.frames, "frames in = frames out");
         assert_eq!(self.page.held(), self.engine.held() as u64);
-        let final_verdicts: u64 =
-            [VerdictKind::Tx, VerdictKind::Reply, VerdictKind::Kernel, VerdictKind::Drop]
-                .into_iter()
-                .map(|kind| self.page.verdicts(kind))
-                .sum();
+        let final_verdicts: u64 = VerdictKind::ALL
+            .iter()
+            .filter(|&&kind| kind != VerdictKind::Hold)
+            .map(|&kind| self.page.verdicts(kind))
+            .sum();
         let received: u64 = self.port_counters().map(|(_, counters)| counters.rx_packets).sum();
-        let waiting = received.checked_sub(final_verdicts).expect("no packet has two last verdicts");
+        let waiting = (received + self.taken_over)
+            .checked_sub(final_verdicts)
+            .expect("no packet has two last verdicts");
         assert!(waiting <= self.page.held(), "{waiting} packets have no verdict");
         let dropped: u64 = DropReason::ALL.iter().map(|&reason| self.page.dropped(reason)).sum();
         assert_eq!(dropped, self.page.verdicts(VerdictKind::Drop) + self.page.verdicts(VerdictKind::Reply));
