@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use millrace_net::Prefix;
+use millrace_proto::LinkKind;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -36,6 +37,7 @@ pub struct LinkTable {
 pub struct Link {
     pub index: u32,
     pub name: String,
+    pub kind: LinkKind,
     /// Administratively up and with carrier.
     pub up: bool,
     pub mtu: u32,
@@ -182,6 +184,13 @@ fn link(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         name: String::new(),
+        kind: if flags.contains(LinkFlags::Loopback) {
+            LinkKind::Loopback
+        } else if flags.contains(LinkFlags::Pointopoint) {
+            LinkKind::PointToPoint
+        } else {
+            LinkKind::Broadcast
+        },
         up: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         mtu: 0,
         addresses: Vec::new(),

@@ -1,7 +1,7 @@
 //! The table: candidates in, deltas for the dataplane out.
 
 use core::net::Ipv4Addr;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use millrace_net::{Instant, Prefix};
 
@@ -22,6 +22,8 @@ pub struct Route {
     pub distance: u8,
     /// Among candidates of one protocol and distance the lowest wins; equal ones share the load.
     pub metric: u32,
+    /// Carried for policy; 0 is none.
+    pub tag: u32,
     pub target: Target,
 }
 
@@ -70,6 +72,8 @@ pub struct Rib {
     pub(crate) candidates: [usize; Protocol::ALL.len()],
     /// Routes the dataplane has.
     pub(crate) routes: usize,
+    /// Of candidates that have one, by prefix, protocol and instance: few do, and a million slots have to fit.
+    pub(crate) tags: BTreeMap<(Prefix, Protocol, u16), u32>,
     /// Prefixes to be looked at by the next drain.
     queue: VecDeque<Prefix>,
     stale_sets: BTreeSet<GroupId>,
@@ -103,6 +107,7 @@ impl Rib {
             up: BTreeSet::new(),
             candidates: [0; Protocol::ALL.len()],
             routes: 0,
+            tags: BTreeMap::new(),
             queue: VecDeque::new(),
             stale_sets: BTreeSet::new(),
             changed_groups: BTreeSet::new(),
@@ -115,13 +120,17 @@ impl Rib {
     pub fn insert(&mut self, prefix: Prefix, route: &Route, now: Instant) {
         let set = self.hold(&route.target);
         let since = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let Route { protocol, instance, distance, metric, target: _ } = *route;
+        let Route { protocol, instance, distance, metric, tag, target: _ } = *route;
+        let retagged = self.set_tag((prefix, protocol, instance), tag);
         let candidate = Candidate { protocol, distance, instance, metric, set, since };
         let slot = self.table.get_or_insert_with(prefix, Slot::new);
         let replaced = self.several.put(slot, candidate);
         if replaced.is_some_and(|old| old.is_same_route(&candidate)) {
             // Never the last holder: the old candidate has it too.
             let _ = self.sets.release(set);
+            if retagged && slot.queue() {
+                self.queue.push_back(prefix);
+            }
             return;
         }
         if slot.queue() {
@@ -135,6 +144,22 @@ impl Rib {
         self.tracker.prefix_changed(prefix, protocol == Protocol::Connected);
     }
 
+    /// Gives the candidates of a protocol that stand at one distance another one.
+    pub fn change_distance(&mut self, protocol: Protocol, from: u8, to: u8, now: Instant) {
+        if from == to || self.candidates[protocol.index()] == 0 {
+            return;
+        }
+        let meant = |entry: crate::Entry<'_>| {
+            let prefix = entry.prefix();
+            let all = entry.candidates().filter(|c| c.protocol == protocol && c.distance == from);
+            all.map(|c| (prefix, c.route(to))).collect::<Vec<_>>()
+        };
+        let all: Vec<(Prefix, Route)> = self.entries_after(None).flat_map(meant).collect();
+        for (prefix, route) in all {
+            self.insert(prefix, &route, now);
+        }
+    }
+
     /// Removes a candidate. Absent is fine.
     pub fn remove(&mut self, prefix: Prefix, protocol: Protocol, instance: u16) {
         let Some(slot) = self.table.get_mut(prefix) else { return };
@@ -142,9 +167,18 @@ impl Rib {
         if slot.queue() {
             self.queue.push_back(prefix);
         }
+        self.set_tag((prefix, protocol, instance), 0);
         self.candidates[protocol.index()] -= 1;
         self.drop_set(removed.set, prefix);
         self.tracker.prefix_changed(prefix, protocol == Protocol::Connected);
+    }
+
+    /// Says whether it differs from before.
+    fn set_tag(&mut self, key: (Prefix, Protocol, u16), tag: u32) -> bool {
+        if tag != 0 {
+            return self.tags.insert(key, tag) != Some(tag);
+        }
+        !self.tags.is_empty() && self.tags.remove(&key).is_some()
     }
 
     /// Whether frames can leave through an interface. Unknown ones are down.
@@ -186,6 +220,12 @@ impl Rib {
     ///
     /// Changes that cancel out before a drain are never told. It may say nothing and still not be idle afterwards.
     pub fn drain(&mut self, limit: usize, deltas: &mut Vec<Delta>) {
+        self.drain_noting(limit, deltas, |_| {});
+    }
+
+    /// The same; `settled` hears of every prefix whose candidates were looked at. Its best route may have another source,
+    /// metric or tag although the dataplane has nothing to be told.
+    pub fn drain_noting(&mut self, limit: usize, deltas: &mut Vec<Delta>, mut settled: impl FnMut(Prefix)) {
         self.resolve_stale();
         self.tell_groups(deltas);
         // Steady churn must not keep the walk waiting.
@@ -195,6 +235,7 @@ impl Rib {
         for _ in 0..limit {
             let Some(prefix) = self.queue.pop_front() else { break };
             self.settle(prefix, deltas);
+            settled(prefix);
         }
         if self.queue.is_empty() && !self.walk.running {
             self.sets.forget_idle(|group| deltas.push(Delta::GroupRemove { group }));

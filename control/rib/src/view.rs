@@ -7,7 +7,7 @@ use millrace_net::Prefix;
 use crate::entry::{self, Choice, Slot};
 use crate::nexthop::{Kind, Target};
 use crate::protocol::Protocol;
-use crate::rib::Rib;
+use crate::rib::{Rib, Route};
 use crate::sets::GroupId;
 
 /// A prefix with its candidates.
@@ -25,6 +25,7 @@ pub struct CandidateView<'r> {
     pub instance: u16,
     pub distance: u8,
     pub metric: u32,
+    pub tag: u32,
     /// Seconds on the clock of [`Rib::insert`] when it became what it is.
     pub since_secs: u32,
     pub target: &'r Target,
@@ -44,6 +45,14 @@ pub struct GroupView<'r> {
     pub told: Option<&'r Kind>,
     pub candidates: u32,
     pub routes: u32,
+}
+
+impl CandidateView<'_> {
+    /// The same candidate at another distance.
+    pub(crate) fn route(&self, distance: u8) -> Route {
+        let Self { protocol, instance, metric, tag, .. } = *self;
+        Route { protocol, instance, distance, metric, tag, target: self.target.clone() }
+    }
 }
 
 impl Rib {
@@ -148,13 +157,16 @@ impl<'r> Entry<'r> {
             Choice::One(at) => at..at + 1,
             Choice::Merge(start, end) => start..end,
         };
+        let (prefix, tags) = (self.prefix, &self.rib.tags);
         candidates.iter().enumerate().map(move |(i, candidate)| {
+            let key = (prefix, candidate.protocol, candidate.instance);
             let set = sets.get(candidate.set);
             CandidateView {
                 protocol: candidate.protocol,
                 instance: candidate.instance,
                 distance: candidate.distance,
                 metric: candidate.metric,
+                tag: if tags.is_empty() { 0 } else { tags.get(&key).copied().unwrap_or(0) },
                 since_secs: candidate.since,
                 target: &set.target,
                 kind: set.kind.as_ref(),

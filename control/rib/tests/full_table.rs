@@ -61,7 +61,7 @@ fn rss_kib() -> u64 {
 }
 
 fn route(protocol: Protocol, target: Target) -> Route {
-    Route { protocol, instance: 0, distance: protocol.distance(), metric: 0, target }
+    Route { protocol, instance: 0, distance: protocol.distance(), metric: 0, tag: 0, target }
 }
 
 fn load(rib: &mut Rib, prefixes: &[Prefix], route: &Route) -> usize {

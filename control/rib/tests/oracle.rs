@@ -261,12 +261,12 @@ fn route() -> impl Strategy<Value = Route> {
     let learned = prop::sample::select(vec![Protocol::Static, Protocol::Ospf, Protocol::Rip]);
     prop_oneof![
         3 => (interface(), 0u16..2).prop_map(|(interface, instance)| Route {
-            protocol: Protocol::Connected, instance, distance: 0, metric: 0, target: Target::interface(interface),
+            protocol: Protocol::Connected, instance, distance: 0, metric: 0, tag: 0, target: Target::interface(interface),
         }),
-        1 => Just(Route { protocol: Protocol::Local, instance: 0, distance: 0, metric: 0, target: Target::Local }),
+        1 => Just(Route { protocol: Protocol::Local, instance: 0, distance: 0, metric: 0, tag: 0, target: Target::Local }),
         8 => (learned, 0u16..3, prop::sample::select(vec![None, Some(5)]), 0u32..2, target()).prop_map(
             |(protocol, instance, distance, metric, target)| Route {
-                protocol, instance, distance: distance.unwrap_or(protocol.distance()), metric, target,
+                protocol, instance, distance: distance.unwrap_or(protocol.distance()), metric, tag: 0, target,
             }),
     ]
 }

@@ -28,13 +28,14 @@ fn connected(interface: IfIndex) -> Route {
         instance: 0,
         distance: 0,
         metric: 0,
+        tag: 0,
         target: Target::interface(interface),
     }
 }
 
 /// A static route at a distance, which tells floating ones apart.
 fn fixed(distance: u8, target: Target) -> Route {
-    Route { protocol: Protocol::Static, instance: distance.into(), distance, metric: 0, target }
+    Route { protocol: Protocol::Static, instance: distance.into(), distance, metric: 0, tag: 0, target }
 }
 
 fn via(gateway: &str) -> Route {
@@ -42,7 +43,7 @@ fn via(gateway: &str) -> Route {
 }
 
 fn learned(protocol: Protocol, metric: u32, target: Target) -> Route {
-    Route { protocol, instance: 0, distance: protocol.distance(), metric, target }
+    Route { protocol, instance: 0, distance: protocol.distance(), metric, tag: 0, target }
 }
 
 fn path(interface: IfIndex, gateway: &str, weight: u16) -> Path {
@@ -152,6 +153,7 @@ fn equal_candidates_share_the_load_and_others_do_not() {
         instance,
         distance: 120,
         metric,
+        tag: 0,
         target: Target::gateway(a(gateway)),
     };
     world.insert(prefix, &rip(1, 2, "10.0.0.1"));
@@ -432,4 +434,58 @@ fn what_packets_follow_is_the_longest_usable_prefix() {
     {
         assert_eq!(world.rib.longest_match(a(addr)).map(|entry| entry.prefix()), Some(p(prefix)), "{addr}");
     }
+}
+
+/// Sources, metrics and tags are of interest to others even where the dataplane has nothing to be told.
+#[test]
+fn settled_prefixes_are_named_although_nothing_is_told() {
+    let mut rib = Rib::new(Settings::default());
+    let drained = |rib: &mut Rib| {
+        let (mut deltas, mut settled) = (Vec::new(), Vec::new());
+        rib.drain_noting(10, &mut deltas, |prefix| settled.push(prefix));
+        (deltas.len(), settled)
+    };
+    let prefix: Prefix = "10.1.0.0/16".parse().unwrap();
+    let rip = |metric, tag| Route { tag, ..learned(Protocol::Rip, metric, Target::Blackhole) };
+    let tag = |rib: &Rib| rib.entry(prefix).unwrap().candidates().next().unwrap().tag;
+    for (route, deltas, settled) in [
+        (rip(3, 0), 2, 1),
+        (rip(3, 0), 0, 0),
+        (rip(3, 7), 0, 1),
+        (rip(3, 7), 0, 0),
+        (rip(4, 7), 0, 1),
+        (fixed(1, Target::Blackhole), 0, 1),
+    ] {
+        rib.insert(prefix, &route, Instant::ZERO);
+        assert_eq!(drained(&mut rib), (deltas, vec![prefix; settled]), "{route:?}");
+    }
+    assert_eq!(tag(&rib), 0, "the static route's");
+    rib.remove(prefix, Protocol::Static, 1);
+    assert_eq!((drained(&mut rib), tag(&rib)), ((0, vec![prefix]), 7));
+    rib.insert(prefix, &rip(4, 0), Instant::ZERO);
+    assert_eq!((drained(&mut rib), tag(&rib)), ((0, vec![prefix]), 0));
+    rib.insert(prefix, &rip(4, 9), Instant::ZERO);
+    rib.remove(prefix, Protocol::Rip, 0);
+    rib.insert(prefix, &rip(4, 0), Instant::ZERO);
+    assert_eq!(tag(&rib), 0, "a tag goes with its route");
+}
+
+#[test]
+fn a_protocol_moves_to_another_distance() {
+    let mut rib = Rib::new(Settings::default());
+    let prefix: Prefix = "10.1.0.0/16".parse().unwrap();
+    let of = |protocol, distance| Route {
+        distance,
+        tag: 5,
+        ..learned(protocol, 3, Target::interface(IfIndex(1)))
+    };
+    rib.insert(prefix, &of(Protocol::Rip, 120), Instant::ZERO);
+    rib.insert(prefix, &of(Protocol::Ospf, 110), Instant::ZERO);
+    rib.insert("10.2.0.0/16".parse().unwrap(), &of(Protocol::Rip, 9), Instant::ZERO);
+    rib.change_distance(Protocol::Rip, 120, 90, Instant::ZERO);
+    let seen: Vec<_> = rib
+        .entries_after(None)
+        .flat_map(|entry| entry.candidates().map(|c| (c.protocol, c.distance, c.tag)).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(seen, [(Protocol::Rip, 90, 5), (Protocol::Ospf, 110, 5), (Protocol::Rip, 9, 5)]);
 }

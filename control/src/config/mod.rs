@@ -21,7 +21,8 @@ mod statics;
 
 pub use diff::{Change, Effect, diff};
 pub use model::{
-    Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Router, StaticRoute, StaticTarget, StaticVia,
+    Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Policy, Rip, Router, StaticRoute,
+    StaticTarget, StaticVia,
 };
 pub use problem::{ConfigError, Problem, Severity};
 pub use reference::{Key, SECTIONS, Section, markdown};

@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use millrace_api as api;
 use millrace_net::Prefix;
+use millrace_policy::{Policies, raw};
+use millrace_rib::Protocol;
+
+use crate::protocols::redistribute::Redistribute;
 
 /// One whole configuration. Comparing two says whether anything changed.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Config {
     pub router: Router,
     pub dataplane: Dataplane,
@@ -19,6 +23,25 @@ pub struct Config {
     /// None: no TCP listener.
     pub http: Option<Http>,
     pub kernel: Kernel,
+    pub policy: Policy,
+    /// None: RIP does not run.
+    pub rip: Option<Rip>,
+}
+
+/// `[policy]`: as it is carried out, and as it was written.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Policy {
+    pub policies: Policies,
+    pub(super) raw: raw::Policy,
+}
+
+/// `[rip]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rip {
+    pub machine: millrace_rip::Config,
+    pub redistribute: Vec<Redistribute>,
+    /// 1 to 255.
+    pub distance: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -142,6 +165,20 @@ pub enum Mirror {
 }
 
 impl Config {
+    /// The administrative distance of a protocol's routes, where they do not say otherwise.
+    pub fn distance(&self, protocol: Protocol) -> u8 {
+        let configured = match protocol {
+            Protocol::Rip => self.rip.as_ref().map(|rip| rip.distance),
+            Protocol::Local
+            | Protocol::Connected
+            | Protocol::Static
+            | Protocol::Ebgp
+            | Protocol::Ospf
+            | Protocol::Ibgp => None,
+        };
+        configured.unwrap_or_else(|| protocol.distance())
+    }
+
     /// The part the dataplane is told.
     pub fn dataplane_config(&self) -> api::DataplaneConfig {
         let interfaces = self.interfaces.iter().map(|interface| api::InterfaceConfig {

@@ -1,5 +1,6 @@
 //! What each path answers. `openapi.json` describes them; tests hold the two together.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ use super::stream::{self, Pages};
 use super::view;
 use crate::config::{self, Loaded};
 use crate::metrics;
+use crate::protocols::host::Sample;
+use crate::protocols::{self, Reach};
 use crate::runtime::Handle;
 use crate::runtime::handle::{RouteFilter, RouteSelect, RouteView};
 
@@ -83,7 +86,14 @@ pub(super) fn remote(app: Arc<App>) -> Router {
 }
 
 fn reading() -> Router<Arc<App>> {
-    Router::new()
+    let mut protocols = Router::new();
+    for row in protocols::ROWS {
+        let views = std::iter::once(String::new()).chain(row.views.iter().map(|view| format!("/{view}")));
+        for view in views {
+            protocols = protocols.route(&format!("/api/v1/{}{view}", row.name), get(protocol));
+        }
+    }
+    protocols
         .route("/", get(dashboard))
         .route("/metrics", get(prometheus))
         .route("/api/v1/version", get(version))
@@ -177,9 +187,19 @@ async fn prometheus(State(app): Shared) -> Result<Response, ApiError> {
         workers: ask(handle, api::Query::Workers, take::workers).await.ok(),
         fib: ask(handle, api::Query::Fib { address: None }, take::fib).await.ok(),
         process: metrics::Process::own(),
+        protocols: samples(handle).await?,
     };
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], metrics::render(&scrape)).into_response())
+}
+
+/// What the routing protocols count.
+async fn samples(handle: &Handle) -> Result<Vec<Sample>, ApiError> {
+    let mut samples = Vec::new();
+    for reach in within(handle.protocols()).await? {
+        samples.extend(reach.metrics().await);
+    }
+    Ok(samples)
 }
 
 async fn version(State(app): Shared) -> Answer<view::Version> {
@@ -404,6 +424,26 @@ async fn rollback(State(app): Shared) -> Answer<view::Applied> {
     let (before, target, report) = app.commits.rollback().await?;
     let loaded = Loaded { config: config::Config::clone(&target), warnings: Vec::new() };
     Ok(Json(commit::applied(&before, &loaded, Some(report), None, &app.config_file)))
+}
+
+/// A view of a routing protocol: `/api/v1/NAME` or `/api/v1/NAME/VIEW`; the protocol takes the parameters.
+async fn protocol(
+    State(app): Shared,
+    uri: Uri,
+    query: Parameters<BTreeMap<String, String>>,
+) -> Answer<serde_json::Value> {
+    let path = uri.path().strip_prefix("/api/v1/").unwrap_or_default();
+    let (name, what) = path.split_once('/').unwrap_or((path, ""));
+    let query = protocols::host::Query { what: what.to_owned(), parameters: parameters(query)? };
+    Ok(Json(within(reach(&app.handle, name).await?.show(query)).await?))
+}
+
+/// The running protocol of this name.
+async fn reach(handle: &Handle, name: &str) -> Result<Reach, ApiError> {
+    let row = protocols::ROWS.iter().find(|row| row.name == name);
+    let row = row.ok_or_else(|| ApiError::NotFound(name.to_owned()))?;
+    let running = within(handle.protocols()).await?.into_iter().find(|reach| reach.row.name == name);
+    running.ok_or(ApiError::NotRunning(row.name))
 }
 
 /// `{"file": "/absolute/path"}`: the configuration is read from there.

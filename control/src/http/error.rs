@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::view::Failure;
 use crate::config::ConfigError;
+use crate::protocols::host::Refusal;
 use crate::runtime::handle::{ApplyError, DataplaneAway, Stopped};
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,10 @@ pub(super) enum ApiError {
     Answer,
     #[error("no answer within {0} seconds")]
     Timeout(u64),
+    #[error("{0} does not run: the configuration has no [{0}]")]
+    NotRunning(&'static str),
+    #[error(transparent)]
+    Protocol(#[from] Refusal),
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
@@ -44,17 +49,20 @@ pub(super) enum ApiError {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Protocol(Refusal::BadRequest(_)) => StatusCode::BAD_REQUEST,
             Self::ReadOnly => StatusCode::FORBIDDEN,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NotRunning(_) | Self::Protocol(Refusal::NotFound(_)) => {
+                StatusCode::NOT_FOUND
+            }
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Config(_) | Self::Apply(ApplyError::Dataplane(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Conflict(_) | Self::Apply(ApplyError::Busy) => StatusCode::CONFLICT,
-            Self::Dataplane(_) | Self::Stopped(_) | Self::Apply(ApplyError::Stopped(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Dataplane(_)
+            | Self::Stopped(_)
+            | Self::Apply(ApplyError::Stopped(_))
+            | Self::Protocol(Refusal::Ending) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Answer => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }

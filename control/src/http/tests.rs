@@ -148,6 +148,8 @@ async fn perform(play: Play, mut commands: mpsc::Receiver<Command>, publish: wat
                 status.interfaces = vec![eth1];
                 _ = reply.send(status);
             }
+            Command::Protocols { reply } => _ = reply.send(Vec::new()),
+            Command::Announce { .. } | Command::ProtocolDied { .. } => {}
             Command::Stop => return,
         }
     }
@@ -163,6 +165,7 @@ fn route(n: u32) -> RouteView {
         code: 'S',
         distance: 1,
         metric: 0,
+        tag: 0,
         selected: true,
         installed: true,
         problem: None,

@@ -10,6 +10,7 @@ use prometheus::proto;
 use super::process::Process;
 use super::table::{Kind, METRICS, Metric};
 use crate::config::Config;
+use crate::protocols::host::Sample;
 use crate::runtime::handle::{Status, SyncState};
 
 /// Everything one answer is made from. What comes from the dataplane is absent while it is away.
@@ -23,6 +24,8 @@ pub struct Scrape {
     pub workers: Option<Vec<report::Worker>>,
     pub fib: Option<report::Fib>,
     pub process: Option<Process>,
+    /// Of the routing protocols that run.
+    pub protocols: Vec<Sample>,
 }
 
 /// The text format, version 0.0.4.
@@ -34,6 +37,10 @@ pub fn render(scrape: &Scrape) -> String {
     families.workers(scrape);
     families.fib(scrape);
     families.rib(scrape);
+    for Sample { metric, labels, value } in &scrape.protocols {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        families.set(metric, &labels, *value);
+    }
     TextEncoder::new().encode_to_string(&families.finish()).unwrap_or_default()
 }
 

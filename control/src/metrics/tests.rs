@@ -146,6 +146,7 @@ fn scrape() -> Scrape {
         workers: Some(vec![worker]),
         fib: Some(fib),
         process: Some(Process { start_time_seconds: 91.5, resident_bytes: 92, cpu_seconds: 93.25 }),
+        protocols: Vec::new(),
     }
 }
 

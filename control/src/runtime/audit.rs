@@ -125,6 +125,7 @@ mod tests {
                 instance: 1,
                 distance: 1,
                 metric: 0,
+                tag: 0,
                 target: Target::Blackhole,
             };
             rib.insert(prefix(text), &route, Instant::ZERO);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use millrace_net::{Instant, Prefix};
+use millrace_proto as proto;
 use millrace_rib::{IfIndex, Nexthop, Protocol, Rib, Route, Target, Via};
 
 use crate::config::{Config, StaticRoute, StaticTarget};
@@ -53,7 +54,7 @@ impl Attached {
             rib.remove(prefix, protocol, instance);
         }
         for (&(prefix, protocol, instance), target) in &routes {
-            let route = Route { protocol, instance, distance: 0, metric: 0, target: target.clone() };
+            let route = Route { protocol, instance, distance: 0, metric: 0, tag: 0, target: target.clone() };
             rib.insert(prefix, &route, now);
         }
         *self = Self { routes, interfaces };
@@ -63,6 +64,23 @@ impl Attached {
 /// Tells the candidates of two interfaces for one prefix apart. Only the low bits, which differ on one host.
 fn instance(link: &Link) -> u16 {
     u16::try_from(link.index & 0xffff).unwrap_or(u16::MAX)
+}
+
+/// A protocol's route as the table takes it.
+pub(super) fn candidate(protocol: Protocol, distance: u8, route: &proto::Route) -> Route {
+    let nexthop = |hop: &proto::NextHop| {
+        let via = match (hop.gateway, hop.interface) {
+            (Some(gateway), Some(interface)) => Via::OnLink { interface: IfIndex(interface.0), gateway },
+            (Some(gateway), None) => Via::Gateway(gateway),
+            (None, Some(interface)) => Via::Interface(IfIndex(interface.0)),
+            (None, None) => return None,
+        };
+        Some(Nexthop { via, weight: hop.weight.max(1) })
+    };
+    let nexthops: Vec<Nexthop> = route.next_hops.iter().filter_map(nexthop).collect();
+    // A route that leads nowhere at all is one to nowhere.
+    let target = if nexthops.is_empty() { Target::Unreachable } else { Target::via(nexthops) };
+    Route { protocol, instance: 0, distance, metric: route.metric, tag: route.tag, target }
 }
 
 /// Static routes as they stand in the table.
@@ -122,6 +140,7 @@ impl Statics {
                 instance: distance,
                 distance: route.distance,
                 metric: 0,
+                tag: 0,
                 target,
             };
             for &prefix in route.prefixes.iter() {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
+use crate::protocols::host::Change;
+use crate::protocols::{Reach, RunId};
 
 /// Reaches the runtime task.
 #[derive(Clone, Debug)]
@@ -103,6 +105,9 @@ pub struct RouteView {
     pub code: char,
     pub distance: u8,
     pub metric: u32,
+    /// Carried for policy; 0 is none.
+    #[serde(default)]
+    pub tag: u32,
     /// Whether packets follow it: it is the best of its prefix, or one of several equal ones.
     pub selected: bool,
     /// Selected, and acknowledged by the dataplane.
@@ -296,11 +301,39 @@ pub struct InterfaceStatus {
 /// What the runtime task is asked for.
 #[derive(Debug)]
 pub enum Command {
-    Routes { filter: RouteFilter, after: Option<Prefix>, limit: usize, reply: oneshot::Sender<RoutePage> },
-    Nexthops { reply: oneshot::Sender<Vec<GroupView>> },
-    Query { query: api::Query, reply: oneshot::Sender<Result<api::ReplyBody, DataplaneAway>> },
-    Apply { config: Box<Config>, reply: oneshot::Sender<Result<ApplyReport, ApplyError>> },
-    Status { reply: oneshot::Sender<Status> },
+    Routes {
+        filter: RouteFilter,
+        after: Option<Prefix>,
+        limit: usize,
+        reply: oneshot::Sender<RoutePage>,
+    },
+    Nexthops {
+        reply: oneshot::Sender<Vec<GroupView>>,
+    },
+    Query {
+        query: api::Query,
+        reply: oneshot::Sender<Result<api::ReplyBody, DataplaneAway>>,
+    },
+    Apply {
+        config: Box<Config>,
+        reply: oneshot::Sender<Result<ApplyReport, ApplyError>>,
+    },
+    Status {
+        reply: oneshot::Sender<Status>,
+    },
+    /// The routing protocols that run.
+    Protocols {
+        reply: oneshot::Sender<Vec<Reach>>,
+    },
+    /// A protocol's routes have changed.
+    Announce {
+        run: RunId,
+        changes: Vec<Change>,
+    },
+    /// A protocol's task has ended by itself.
+    ProtocolDied {
+        run: RunId,
+    },
     Stop,
 }
 
@@ -344,6 +377,16 @@ impl Handle {
 
     pub async fn status(&self) -> Result<Status, Stopped> {
         self.ask(|reply| Command::Status { reply }).await
+    }
+
+    /// The routing protocols that run, in the order of [`crate::protocols::ROWS`].
+    pub async fn protocols(&self) -> Result<Vec<Reach>, Stopped> {
+        self.ask(|reply| Command::Protocols { reply }).await
+    }
+
+    /// For tasks of the runtime's own: they do not keep it alive.
+    pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {
+        self.commands.downgrade()
     }
 
     /// The configuration in force.

@@ -6,22 +6,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_net::Instant;
+use millrace_net::{Instant, Prefix};
+use millrace_proto::RouteChange;
 use millrace_rib::{Protocol, Rib, Settings};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::candidates::{Attached, Changed, Statics};
+use super::candidates::{Attached, Changed, Statics, candidate};
 use super::handle::{
     ApplyError, ApplyReport, Command, Handle, InterfaceStatus, ProtocolStatus, RibStatus, Status,
 };
 use super::mirror::Mirror;
 use super::session::{BATCH, Session};
 use super::view::Views;
+use crate::clock::Clock;
 use crate::config::{Config, Interface, InterfaceAddress};
 use crate::fib_client::{self, Event};
 use crate::kernel_mirror::KernelMirror;
 use crate::links::{self, LinkTable};
+use crate::protocols::host::Change;
+use crate::protocols::{Protocols, ROWS, RunId};
 
 /// How often refused operations and audits are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -41,6 +45,7 @@ pub struct Runtime {
     rib: Rib,
     attached: Attached,
     statics: Statics,
+    protocols: Protocols,
     session: Session,
     mirror: Mirror,
     events: mpsc::UnboundedReceiver<Event>,
@@ -51,7 +56,7 @@ pub struct Runtime {
     address_problems: BTreeMap<(String, InterfaceAddress), String>,
     address_results: mpsc::UnboundedReceiver<AddressResult>,
     address_sender: mpsc::UnboundedSender<AddressResult>,
-    started: std::time::Instant,
+    clock: Clock,
     retry: Retry,
 }
 
@@ -107,7 +112,6 @@ pub async fn start(run_dir: &Path, config: Config) -> std::io::Result<(Handle, R
 
 impl Runtime {
     /// With interfaces from `links`, and a kernel to mirror to or none: what [`start`] finds, or a test plays.
-    #[expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
     pub fn new(
         run_dir: &Path,
         config: Config,
@@ -120,6 +124,7 @@ impl Runtime {
         let (address_sender, address_results) = mpsc::unbounded_channel();
         let mirror = Mirror::new(kernel, config.kernel.mirror);
         let table = Arc::clone(&links.borrow());
+        let clock = Clock::start();
         let runtime = Self {
             run_dir: run_dir.to_owned(),
             session: Session::new(config.dataplane_config()),
@@ -132,6 +137,7 @@ impl Runtime {
             rib: Rib::new(Settings::default()),
             attached: Attached::default(),
             statics: Statics::default(),
+            protocols: Protocols::new(clock, handle.commands()),
             mirror,
             events,
             events_sender,
@@ -139,7 +145,7 @@ impl Runtime {
             address_problems: BTreeMap::new(),
             address_results,
             address_sender,
-            started: std::time::Instant::now(),
+            clock,
             retry: Retry::default(),
         };
         (handle, runtime)
@@ -149,6 +155,7 @@ impl Runtime {
     pub async fn run(mut self) {
         self.follow_links();
         self.update_statics();
+        self.protocols.configure(&self.config, &self.table, &mut self.rib);
         fib_client::connect(&self.run_dir, Duration::ZERO, self.events_sender.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -156,7 +163,7 @@ impl Runtime {
             let busy = self.has_work();
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    None | Some(Command::Stop) => return,
+                    None | Some(Command::Stop) => return self.protocols.stop().await,
                     Some(command) => self.serve(command),
                 },
                 Some(event) = self.events.recv() => self.take(event),
@@ -177,7 +184,7 @@ impl Runtime {
     }
 
     fn now(&self) -> Instant {
-        Instant::ZERO + self.started.elapsed()
+        self.clock.now()
     }
 
     fn has_work(&self) -> bool {
@@ -189,10 +196,11 @@ impl Runtime {
         if self.session.wants_resync() {
             self.session.resync(&self.rib);
         } else if !self.rib.is_idle() && self.session.takes_deltas() {
-            let mut deltas = Vec::new();
-            self.rib.drain(BATCH, &mut deltas);
+            let (mut deltas, mut settled) = (Vec::new(), Vec::<Prefix>::new());
+            self.rib.drain_noting(BATCH, &mut deltas, |prefix| settled.push(prefix));
             self.session.tell(&deltas);
             self.mirror.follow(&self.rib, &deltas);
+            self.protocols.follow_routes(&self.rib, &settled);
         }
         if self.rib.is_idle() {
             self.mirror.settled();
@@ -239,6 +247,7 @@ impl Runtime {
         self.attached.update(&mut self.rib, &self.config, &self.table, now);
         self.update_statics();
         self.add_addresses();
+        self.protocols.follow_links(&self.table);
         self.retry = Retry::default();
     }
 
@@ -297,7 +306,37 @@ impl Runtime {
             Command::Status { reply } => {
                 let _ = reply.send(self.status());
             }
+            Command::Protocols { reply } => {
+                let _ = reply.send(self.protocols.reach());
+            }
+            Command::Announce { run, changes } => self.take_routes(run, changes),
+            Command::ProtocolDied { run } => {
+                self.protocols.died(run, &self.config, &self.table, &mut self.rib);
+            }
             Command::Stop => {}
+        }
+    }
+
+    /// Routes of a protocol. What an ended one still said is nobody's.
+    fn take_routes(&mut self, run: RunId, changes: Vec<Change>) {
+        if !self.protocols.is_running(run) {
+            return;
+        }
+        let now = self.now();
+        for Change { protocol, change } in changes {
+            let prefix = change.prefix();
+            // A prefix has one route of a protocol's, whichever kind it is (BGP has two).
+            let row = ROWS.iter().find(|row| row.routes.contains(&protocol));
+            for &other in row.map_or(&[][..], |row| row.routes).iter().filter(|&&other| other != protocol) {
+                self.rib.remove(prefix, other, 0);
+            }
+            match change {
+                RouteChange::Upsert(route) => {
+                    let distance = route.distance.unwrap_or_else(|| self.config.distance(protocol));
+                    self.rib.insert(prefix, &candidate(protocol, distance, &route), now);
+                }
+                RouteChange::Remove(prefix) => self.rib.remove(prefix, protocol, 0),
+            }
         }
     }
 
@@ -328,7 +367,7 @@ impl Runtime {
             Some(Ok(restart)) => restart,
             None => Vec::new(),
         };
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
         let now = self.now();
         self.attached.update(&mut self.rib, &self.config, &self.table, now);
         let changed = self.update_statics();
@@ -336,6 +375,11 @@ impl Runtime {
         self.address_problems.retain(|(interface, _), _| is_configured(interface));
         self.add_addresses();
         self.mirror.set_mode(&self.rib, self.config.kernel.mirror);
+        for protocol in Protocol::ALL {
+            let (old, new) = (before.distance(protocol), self.config.distance(protocol));
+            self.rib.change_distance(protocol, old, new, now);
+        }
+        self.protocols.configure(&self.config, &self.table, &mut self.rib);
         self.publish.send_replace(Arc::clone(&self.config));
         let _ = reply.send(Ok(ApplyReport {
             changed: true,

@@ -9,6 +9,7 @@ use millrace_api::{
     self as api, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, ReplyBody, RequestBody,
 };
 use millrace_net::Prefix;
+use millrace_proto::LinkKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -182,7 +183,7 @@ struct Bed {
 
 fn link(index: u32, name: &str, up: bool, address: [u8; 4]) -> Link {
     let address = LinkAddress { address: address.into(), prefix_len: 24, peer: None };
-    Link { index, name: name.into(), up, mtu: 1500, addresses: vec![address] }
+    Link { index, name: name.into(), kind: LinkKind::Broadcast, up, mtu: 1500, addresses: vec![address] }
 }
 
 fn links(east_up: bool) -> Arc<LinkTable> {

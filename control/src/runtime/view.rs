@@ -75,6 +75,7 @@ impl Views<'_> {
             code: candidate.protocol.code(),
             distance: candidate.distance,
             metric: candidate.metric,
+            tag: candidate.tag,
             selected: candidate.selected,
             installed: candidate.selected && group.is_some() && problem.is_none(),
             problem,

@@ -1,0 +1,67 @@
+//! Which routes of other protocols a protocol announces: `[[rip.redistribute]]` and its kin.
+
+use std::sync::Arc;
+
+use millrace_net::Prefix;
+use millrace_policy as policy;
+
+use super::feed::BestRoute;
+use super::host::Announcement;
+use crate::config::Config;
+
+/// One source of routes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Redistribute {
+    pub from: policy::Protocol,
+    /// What passes, and how it is changed; None: everything, as it is.
+    pub policy: Option<Arc<policy::RuleList>>,
+    /// Before the policy looks.
+    pub metric: Option<u32>,
+    /// Before the policy looks.
+    pub tag: Option<u32>,
+}
+
+/// What becomes of a route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Decision {
+    Announce(Announcement),
+    Withdraw,
+}
+
+/// What the rules make of the best route to a prefix. The first of its protocol counts.
+pub(super) fn decide(
+    rules: &[Redistribute],
+    config: &Config,
+    prefix: Prefix,
+    best: Option<BestRoute>,
+) -> Decision {
+    let Some(best) = best else { return Decision::Withdraw };
+    let Some(rule) = rules.iter().find(|rule| rule.from == best.protocol) else { return Decision::Withdraw };
+    let next_hop = best.gateway.map_or(policy::NextHop::None, policy::NextHop::Address);
+    let mut route = policy::Route {
+        metric: Some(rule.metric.unwrap_or(best.metric)),
+        tag: rule.tag.unwrap_or(best.tag),
+        next_hop,
+        ..policy::Route::new(prefix, best.protocol)
+    };
+    let before = route.metric;
+    let mut sets_metric = rule.metric.is_some();
+    if let Some(list) = &rule.policy {
+        let verdict = list.apply(&mut route, policy::Context { own_as: config.router.asn });
+        if verdict.decision != policy::Decision::Accept {
+            return Decision::Withdraw;
+        }
+        // To set the metric to what it is by chance is to set it.
+        sets_metric |= route.metric != before || sets_metric_in(list, verdict.fired);
+    }
+    Decision::Announce(Announcement { route, metric_set: sets_metric })
+}
+
+fn sets_metric_in(list: &policy::RuleList, fired: policy::Fired) -> bool {
+    match fired {
+        policy::Fired::Rule(at) => list.rules.get(at).is_some_and(|rule| {
+            rule.changes.iter().any(|change| matches!(change, policy::rule::Change::Metric(_)))
+        }),
+        policy::Fired::Default => false,
+    }
+}
