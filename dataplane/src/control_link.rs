@@ -12,7 +12,7 @@ use std::os::unix::net::UnixListener;
 
 #[cfg(test)]
 pub(crate) use millrace_api::Express;
-pub(crate) use millrace_api::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Urpf};
+pub(crate) use millrace_api::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Scheduling, Urpf};
 use millrace_api::{
     Member, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request, RequestBody, VERSION,
 };

@@ -5,6 +5,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use millrace_engine::Stage;
+
+use crate::scheduling::Granted;
+
 /// Bursts are counted by size: 1, 2-3, 4-7, 8-15, 16-31, 32-63, 64 and more.
 pub(crate) const BURST_SIZES: usize = 7;
 
@@ -22,6 +26,11 @@ pub(crate) struct WorkerPage {
     overflowed: AtomicU64,
     /// Frames in transmit queues, waiting for the ring. A gauge.
     waiting: AtomicU64,
+    /// Time in each stage, and the packets it was measured over.
+    stage_nanos: [AtomicU64; Stage::COUNT],
+    measured: AtomicU64,
+    /// Set once, when the worker starts.
+    pub(crate) scheduling: Granted,
 }
 
 /// A reading of a [`WorkerPage`].
@@ -35,6 +44,9 @@ pub(crate) struct WorkerCounts {
     pub(crate) abandoned: u64,
     pub(crate) overflowed: u64,
     pub(crate) waiting: u64,
+    pub(crate) stages: [Duration; Stage::COUNT],
+    /// Packets that `stages` was measured over.
+    pub(crate) measured: u64,
 }
 
 impl WorkerPage {
@@ -70,6 +82,16 @@ impl WorkerPage {
         self.waiting.store(frames as u64, Ordering::Relaxed);
     }
 
+    #[inline]
+    pub(crate) fn add_stage(&self, stage: Stage, time: Duration) {
+        add(&self.stage_nanos[stage.index()], u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    #[inline]
+    pub(crate) fn add_measured(&self, packets: usize) {
+        add(&self.measured, packets as u64);
+    }
+
     pub(crate) fn read(&self) -> WorkerCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         WorkerCounts {
@@ -81,6 +103,8 @@ impl WorkerPage {
             abandoned: read(&self.abandoned),
             overflowed: read(&self.overflowed),
             waiting: read(&self.waiting),
+            stages: self.stage_nanos.each_ref().map(|nanos| Duration::from_nanos(read(nanos))),
+            measured: read(&self.measured),
         }
     }
 }

@@ -2,26 +2,26 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use core_affinity::CoreId;
 use crossbeam::channel::{Sender, bounded, unbounded};
+use crossbeam::utils::CachePadded;
 use millrace_engine::{CounterPage, Engine, EngineConfig};
 use millrace_fib::{Quiescence, Reader};
 use millrace_net::PortId;
 use millrace_xsk::{Cache, Socket, Umem};
 
+use crate::control_link::Scheduling;
 use crate::counters::WorkerPage;
 use crate::handoff::Inbox;
-use crate::worker::{Command, Parts, Published, Requests, Snapshot, SocketStatistics, Worker};
+use crate::scheduling;
+use crate::worker::{Command, Parts, Published, Requests, Snapshot, Worker};
 
 /// A worker answers within a burst. One that takes longer is stuck, and no answer will mend that.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Statistics are not worth waiting for.
-const STATISTICS_PATIENCE: Duration = Duration::from_millis(200);
-/// Of workers, by which a busy one still leaves others a tenth of its CPU.
-const NICE: i32 = -10;
 /// What a process that dies of a defect in a worker returns (EX_SOFTWARE).
 const EXIT_DEFECT: i32 = 70;
 
@@ -45,8 +45,29 @@ pub(crate) struct Member {
     pub(crate) counters: Arc<CounterPage>,
     /// What the worker counts.
     pub(crate) page: Arc<WorkerPage>,
+    /// Free frames in its own stock.
+    pub(crate) cached: Arc<CachePadded<AtomicU32>>,
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How workers use their CPUs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    pub(crate) scheduling: Scheduling,
+    /// Workers never sleep.
+    pub(crate) busy_poll: bool,
+}
+
+impl Style {
+    /// A worker that never sleeps would, in real time, leave others nothing but what the kernel saves for them in
+    /// lumps of 50 ms.
+    fn scheduling(self) -> Scheduling {
+        match self.scheduling {
+            Scheduling::Realtime if self.busy_poll => Scheduling::Nice,
+            wanted => wanted,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -94,6 +115,7 @@ impl Crew {
         quiescence: &Quiescence,
         requests: Arc<Requests>,
         seed: u64,
+        style: Style,
     ) -> Result<Self, CrewError> {
         let published = Arc::new(Published::default());
         let inboxes: Arc<[Inbox]> = cpus.iter().map(|_| Inbox::new()).collect::<Result<Vec<_>, _>>()?.into();
@@ -102,6 +124,8 @@ impl Crew {
             let (commands, receiver) = unbounded();
             let counters = Arc::new(CounterPage::new());
             let page = Arc::new(WorkerPage::default());
+            let cache = Cache::new(umem);
+            let cached = cache.gauge();
             let parts = Parts {
                 number,
                 engine: Engine::new(fib, Arc::clone(&counters), EngineConfig::new(seed)),
@@ -113,11 +137,13 @@ impl Crew {
                 inboxes: Arc::clone(&crew.inboxes),
                 requests: Arc::clone(&crew.requests),
                 page: Arc::clone(&page),
-                cache: Cache::new(umem),
+                cache,
+                busy_poll: style.busy_poll,
             };
             let worker = Worker::new(parts)?;
-            let thread = start(worker, number, *cpu)?;
-            crew.members.push(Member { cpu: *cpu, counters, page, commands, thread: Some(thread) });
+            let thread = start(worker, number, *cpu, style.scheduling(), Arc::clone(&page))?;
+            let thread = Some(thread);
+            crew.members.push(Member { cpu: *cpu, counters, page, cached, commands, thread });
         }
         Ok(crew)
     }
@@ -153,18 +179,6 @@ impl Crew {
             }
         }
         released
-    }
-
-    /// The kernel's counters of every socket.
-    pub(crate) fn statistics(&self) -> Vec<SocketStatistics> {
-        let (to, statistics) = bounded(self.members.len());
-        for worker in 0..self.members.len() {
-            self.tell(worker, Command::Statistics { to: to.clone() });
-        }
-        drop(to);
-        let answers =
-            (0..self.members.len()).map_while(|_| statistics.recv_timeout(STATISTICS_PATIENCE).ok());
-        answers.flatten().collect()
     }
 
     fn tell(&self, worker: usize, command: Command) {
@@ -212,12 +226,18 @@ impl Crew {
 }
 
 /// A worker that panics takes the process with it: half a router is worse than one that is started anew.
-fn start(worker: Worker, number: usize, cpu: u16) -> std::io::Result<JoinHandle<()>> {
+fn start(
+    worker: Worker,
+    number: usize,
+    cpu: u16,
+    wanted: Scheduling,
+    page: Arc<WorkerPage>,
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         if !core_affinity::set_for_current(CoreId { id: usize::from(cpu) }) {
             tracing::warn!(worker = number, cpu, "the worker is not pinned to its CPU");
         }
-        prefer();
+        page.scheduling.set(scheduling::claim(number, wanted));
         if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
             tracing::error!(
                 worker = number,
@@ -226,15 +246,6 @@ fn start(worker: Worker, number: usize, cpu: u16) -> std::io::Result<JoinHandle<
             std::process::exit(EXIT_DEFECT);
         }
     })
-}
-
-/// Has the calling thread run before ordinary processes: a router whose worker waits its turn among ten compilers
-/// answers a second late. Needs CAP_SYS_NICE; without it the worker takes its turn.
-fn prefer() {
-    let thread = rustix::thread::gettid();
-    if let Err(errno) = rustix::process::setpriority_process(Some(thread), NICE) {
-        tracing::debug!(%errno, "the worker has no priority over other processes");
-    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod netlink;
 mod ports;
 mod privileges;
 mod router;
+mod scheduling;
 mod sysfs;
 mod tables;
 mod worker;

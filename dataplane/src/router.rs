@@ -10,11 +10,12 @@ use millrace_engine::{self as engine, Ports};
 use millrace_fib::{self as fib, Geometry, Memory, Quiescence, Vlan, Writer};
 use millrace_net::{Instant, Mac, PortId};
 use millrace_xsk::{
-    Bind, BoundMode, BusyPoll, Cache, OpenFailure, RingSizes, Socket, SocketConfig, Umem, UmemConfig,
+    Bind, BoundMode, BusyPoll, Cache, Observer, OpenFailure, RingSizes, Socket, SocketConfig, Umem,
+    UmemConfig,
 };
 
 use crate::control_link::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Urpf};
-use crate::crew::{self, Crew, CrewError};
+use crate::crew::{self, Crew, CrewError, Style};
 use crate::host::Host;
 use crate::netlink::Link;
 use crate::ports::{self, PortTable, TooManyPorts};
@@ -62,6 +63,44 @@ pub(crate) struct Queue {
     pub(crate) queue: u32,
     pub(crate) worker: usize,
     pub(crate) mode: BoundMode,
+    pub(crate) observer: Observer,
+}
+
+impl Queue {
+    /// Frames that were to be received through this socket and were not.
+    pub(crate) fn lost(&self) -> LostFrames {
+        let Some(kernel) = self.observer.statistics() else { return LostFrames::default() };
+        // In copy mode the kernel counts a frame without a buffer twice.
+        let counted_above = if self.mode == BoundMode::Copy { kernel.rx_fill_ring_empty } else { 0 };
+        LostFrames {
+            ring_full: kernel.rx_ring_full,
+            no_buffer: kernel.rx_fill_ring_empty,
+            refused: kernel.rx_dropped.saturating_sub(counted_above),
+            too_large: self.observer.gauges().rx_fragments(),
+        }
+    }
+}
+
+/// Frames that were to be received through sockets and were not, by why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct LostFrames {
+    pub(crate) ring_full: u64,
+    pub(crate) no_buffer: u64,
+    pub(crate) refused: u64,
+    pub(crate) too_large: u64,
+}
+
+impl std::ops::Add for LostFrames {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            ring_full: self.ring_full + other.ring_full,
+            no_buffer: self.no_buffer + other.no_buffer,
+            refused: self.refused + other.refused,
+            too_large: self.too_large + other.too_large,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,6 +111,8 @@ pub(crate) struct Router {
     pub(crate) crew: Crew,
     pub(crate) umem: Umem,
     pub(crate) xdp: Xdp,
+    /// What the kernel counted on sockets that are closed.
+    pub(crate) closed: LostFrames,
     locals: BTreeSet<Ipv4Addr>,
     published: Snapshot,
     retry_at: Instant,
@@ -113,7 +154,10 @@ impl Router {
 
         let quiescence = Quiescence::new(cpus.len());
         let writer = Writer::new(memory, quiescence.clone());
-        let crew = Crew::start(&cpus, &umem, writer.reader(), &quiescence, requests, seed)?;
+        let crew = {
+            let style = Style { scheduling: config.scheduling, busy_poll: config.busy_poll };
+            Crew::start(&cpus, &umem, writer.reader(), &quiescence, requests, seed, style)?
+        };
         let mut router = Self {
             config,
             tables: Tables::new(writer),
@@ -121,6 +165,7 @@ impl Router {
             crew,
             umem,
             xdp,
+            closed: LostFrames::default(),
             locals: BTreeSet::new(),
             published: Snapshot::default(),
             retry_at: now,
@@ -178,6 +223,8 @@ impl Router {
             frames: self.config.frames,
             express: self.config.express,
             busy_poll: self.config.busy_poll,
+            scheduling: self.config.scheduling,
+            stage_times: config.stage_times,
         };
         Ok((restart, self.follow_host(now, host)))
     }
@@ -233,6 +280,12 @@ impl Router {
         self.published.ports.get(id).map_or_else(Vec::new, |port| port.addresses.clone())
     }
 
+    /// What never reached a worker, since the start.
+    pub(crate) fn lost(&self) -> LostFrames {
+        let services = self.ports.iter().filter_map(|(_, port)| port.service.as_ref());
+        services.flat_map(|service| &service.queues).fold(self.closed, |sum, queue| sum + queue.lost())
+    }
+
     fn follow_locals(&mut self, host: &Host) {
         let locals = host.locals();
         for address in locals.difference(&self.locals) {
@@ -271,7 +324,7 @@ impl Router {
             senders[id.index()] =
                 port.service.as_ref().and_then(|service| service.queues.first()).map(|queue| queue.worker);
         }
-        let snapshot = Snapshot { ports, senders };
+        let snapshot = Snapshot { ports, senders, stage_times: self.config.stage_times };
         if snapshot != self.published {
             self.published = snapshot.clone();
             self.crew.publish(snapshot);
@@ -337,7 +390,7 @@ impl Router {
             socket.refill(&mut cache);
             attachment.set_socket(queue, socket.as_fd()).map_err(|error| error.to_string())?;
             let worker = self.crew.worker_of(queue);
-            queues.push(Queue { queue, worker, mode: socket.mode() });
+            queues.push(Queue { queue, worker, mode: socket.mode(), observer: socket.observer() });
             self.crew.serve(worker, id, socket);
         }
         Ok(Service { queues, attachment, forwarding_found: sysfs::forwarding(&config.name).ok() })
@@ -371,6 +424,7 @@ impl Router {
         let Some(port) = self.ports.get_mut(id) else { return };
         let Some(service) = port.service.take() else { return };
         let name = port.config.name.clone();
+        self.closed = service.queues.iter().fold(self.closed, |sum, queue| sum + queue.lost());
         drop(service.attachment);
         self.publish(host);
         drop(self.crew.release(id));
@@ -442,6 +496,7 @@ fn fixed_differences(in_force: &DataplaneConfig, wanted: &DataplaneConfig) -> Ve
         ("mode", in_force.mode != wanted.mode),
         ("express", in_force.express != wanted.express),
         ("busy-poll", in_force.busy_poll != wanted.busy_poll),
+        ("scheduling", in_force.scheduling != wanted.scheduling),
         ("frames", in_force.frames != wanted.frames),
     ]
     .into_iter()
@@ -453,7 +508,7 @@ fn fixed_differences(in_force: &DataplaneConfig, wanted: &DataplaneConfig) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control_link::Express;
+    use crate::control_link::{Express, Scheduling};
 
     #[test]
     fn fill_rings_leave_half_of_the_frames() {
@@ -472,6 +527,8 @@ mod tests {
             mode: Mode::Auto,
             express: Express::Auto,
             busy_poll: false,
+            scheduling: Scheduling::Realtime,
+            stage_times: false,
             frames: 4096,
             interfaces: vec![],
         };

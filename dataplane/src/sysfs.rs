@@ -29,6 +29,12 @@ pub(crate) fn rx_queues(link: &Link) -> Option<u32> {
     u32::try_from(queues).ok().filter(|queues| 0 < *queues)
 }
 
+/// One of the device's counters; none where /sys does not say.
+pub(crate) fn statistic(link: &Link, name: &str) -> Option<u64> {
+    let file = directory(link)?.join("statistics").join(name);
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
 /// The kernel's own switch for forwarding what arrives on this device. /proc/sys/net shows the caller's namespace.
 fn forwarding_file(name: &str) -> PathBuf {
     ["/proc/sys/net/ipv4/conf", name, "forwarding"].iter().collect()

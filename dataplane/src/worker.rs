@@ -4,7 +4,8 @@
 //!   news from the clerk ─▶ receive ─▶ engine ─▶ transmit, complete, refill ─▶ quiescent ─▶ (nothing to do?) block
 //! ```
 //! While there is work it never blocks; without any it looks a few microseconds longer, and then sleeps in `epoll` over
-//! its sockets and its bell, so that an idle router costs nothing and others on its CPU run at once.
+//! its sockets and its bell, so that an idle router costs nothing and others on its CPU run at once. With busy polling
+//! it never sleeps: it drives the devices itself.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +14,10 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use crossbeam::channel::{Receiver, Sender};
-use millrace_engine::{BURST, Engine, Ports};
+use millrace_engine::{BURST, Engine, Ports, Shell, Stage};
 use millrace_fib::Quiescent;
 use millrace_net::{Instant, PortId};
-use millrace_xsk::{Frame, Socket, XdpStatistics};
+use millrace_xsk::{Frame, Socket};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
@@ -25,9 +26,11 @@ use crate::counters::WorkerPage;
 use crate::handoff::Inbox;
 
 pub(crate) mod outlet;
+mod watch;
 
 use outlet::{Flushed, Outlet, Served};
 pub(crate) use outlet::{Packet, Requests};
+use watch::{Turn, TxWatch};
 
 /// How long a worker without work looks for more before it blocks. Waking it costs a few microseconds and an interrupt.
 const LOOK: Duration = Duration::from_micros(20);
@@ -35,6 +38,8 @@ const LOOK: Duration = Duration::from_micros(20);
 const RETRY: Duration = Duration::from_millis(1);
 /// How often the engine is told the time of day: it counts on by itself, and follows a clock that was set.
 const TIME_OF_DAY: Duration = Duration::from_secs(60);
+/// How often transmission is looked at: a queue that stands still for two looks is stuck.
+const WATCH: Duration = Duration::from_secs(1);
 /// Frames taken from the inbox in one round.
 const INBOX_BURST: usize = 4 * BURST;
 
@@ -44,6 +49,8 @@ pub(crate) struct Snapshot {
     pub(crate) ports: Ports,
     /// By port: a worker that has a socket on it.
     pub(crate) senders: Vec<Option<usize>>,
+    /// Whether workers measure how long each stage takes.
+    pub(crate) stage_times: bool,
 }
 
 /// The snapshot in force, and the numbers that tell workers of news.
@@ -88,19 +95,7 @@ pub(crate) enum Command {
         port: PortId,
         to: Sender<Vec<Socket>>,
     },
-    /// Read the kernel's counters of every socket.
-    Statistics {
-        to: Sender<Vec<SocketStatistics>>,
-    },
     Stop,
-}
-
-/// The kernel's counters of one socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SocketStatistics {
-    pub(crate) port: PortId,
-    pub(crate) queue: u32,
-    pub(crate) counts: XdpStatistics,
 }
 
 pub(crate) struct Worker {
@@ -114,6 +109,8 @@ pub(crate) struct Worker {
     outlet: Outlet,
     served: Vec<Served>,
     epoll: rustix::fd::OwnedFd,
+    busy_poll: bool,
+    next_watch: Instant,
     snapshot: Arc<Snapshot>,
     seen_generation: u64,
     seen_neighbors: u64,
@@ -130,6 +127,7 @@ pub(crate) struct Parts {
     pub(crate) requests: Arc<Requests>,
     pub(crate) page: Arc<WorkerPage>,
     pub(crate) cache: millrace_xsk::Cache,
+    pub(crate) busy_poll: bool,
 }
 
 /// What one round of the loop found to do.
@@ -160,6 +158,8 @@ impl Worker {
             outlet,
             served: Vec::new(),
             epoll,
+            busy_poll: parts.busy_poll,
+            next_watch: clock::now() + WATCH,
             snapshot,
             seen_generation: 0,
             seen_neighbors: 0,
@@ -195,8 +195,13 @@ impl Worker {
             if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
                 self.engine.handle_timeout(now, &self.snapshot.ports, &mut self.outlet);
             }
+            self.outlet.measure(self.snapshot.stage_times && round == Round::Worked);
             if self.outlet.flush(&mut self.served) == Flushed::Partly && round == Round::Idle {
                 round = Round::Waiting;
+            }
+            self.outlet.lap(Stage::Transmit);
+            if self.next_watch <= now {
+                self.watch(now);
             }
             self.quiescent.quiescent();
             if round == Round::Worked {
@@ -205,6 +210,10 @@ impl Worker {
                 // Not sched_yield: since Linux 6.18 it costs a whole time slice, which on a busy CPU is tens of
                 // milliseconds before the next packet is seen.
                 std::hint::spin_loop();
+            } else if self.busy_poll {
+                for queue in &self.served {
+                    queue.socket.poll_driver();
+                }
             } else {
                 self.sleep(now, round);
                 idle_since = None;
@@ -217,6 +226,7 @@ impl Worker {
         let mut worked = false;
         for queue in &mut self.served {
             let mut frames = ArrayVec::<Frame, BURST>::new();
+            self.outlet.measure(self.snapshot.stage_times);
             let received = queue.socket.rx(&mut frames);
             if received == 0 {
                 continue;
@@ -225,6 +235,10 @@ impl Worker {
             self.page.add_burst(received);
             let mut burst: ArrayVec<(PortId, Packet), BURST> =
                 frames.into_iter().map(|frame| (queue.port, Packet(frame))).collect();
+            self.outlet.lap(Stage::Receive);
+            if self.snapshot.stage_times {
+                self.page.add_measured(received);
+            }
             self.engine.process(now, &self.snapshot.ports, &mut burst, &mut self.outlet);
         }
         let inbox = &self.inboxes[self.number];
@@ -256,9 +270,6 @@ impl Worker {
                     // The clerk gave up waiting: then the sockets close here.
                     let _ = to.send(released);
                 }
-                Command::Statistics { to } => {
-                    let _ = to.send(self.statistics());
-                }
                 Command::Stop => return Next::Stop,
             }
         }
@@ -269,7 +280,7 @@ impl Worker {
             ways_changed = true;
         }
         if ways_changed {
-            let Snapshot { ports, senders } = &*self.snapshot;
+            let Snapshot { ports, senders, .. } = &*self.snapshot;
             self.outlet
                 .set_ways(self.number, &self.served, |port| senders.get(port.index()).copied().flatten());
             let served = &self.served;
@@ -292,7 +303,7 @@ impl Worker {
             // Frames are then received when something else wakes the worker.
             tracing::error!(worker = self.number, %errno, "a socket cannot be waited for");
         }
-        self.served.push(Served { port, socket });
+        self.served.push(Served { port, socket, watch: TxWatch::default() });
     }
 
     fn release(&mut self, port: PortId) -> Vec<Socket> {
@@ -308,13 +319,30 @@ impl Worker {
         released
     }
 
-    fn statistics(&self) -> Vec<SocketStatistics> {
-        let of = |queue: &Served| SocketStatistics {
-            port: queue.port,
-            queue: queue.socket.config().queue,
-            counts: queue.socket.statistics().unwrap_or_default(),
-        };
-        self.served.iter().map(of).collect()
+    /// Looks whether what was given to the kernel to send is being sent.
+    fn watch(&mut self, now: Instant) {
+        self.next_watch = now + WATCH;
+        for Served { port, socket, watch } in &mut self.served {
+            let gauges = socket.gauges();
+            match watch.look(gauges.tx(), gauges.completed()) {
+                Turn::Same => {}
+                Turn::Stuck => {
+                    gauges.tx_stalled();
+                    tracing::error!(
+                        worker = self.number,
+                        port = port.0,
+                        queue = socket.config().queue,
+                        frames = gauges.tx(),
+                        "nothing has been sent for two seconds: the device or its driver is stuck; `ip link set DEV down` and \
+                         `up` resets it"
+                    );
+                }
+                Turn::Moving => {
+                    gauges.tx_moves();
+                    tracing::info!(worker = self.number, port = port.0, "frames are being sent again");
+                }
+            }
+        }
     }
 
     /// Blocks until a frame arrives, the bell rings, or a deadline comes.
@@ -325,7 +353,10 @@ impl Worker {
         if !self.has_news() && self.inboxes[self.number].is_empty() {
             let deadline = self.engine.poll_timeout().map(|deadline| deadline - now);
             let retry = (round == Round::Waiting).then_some(RETRY);
-            let timeout = deadline.into_iter().chain(retry).min();
+            // What is with the kernel to be sent is looked after; it wakes nobody when it is done.
+            let in_flight = self.served.iter().any(|queue| 0 < queue.socket.tx_in_flight());
+            let watch = in_flight.then(|| self.next_watch - now);
+            let timeout = deadline.into_iter().chain(retry).chain(watch).min();
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 1];
             match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use millrace_api::report::{Counters, Interface, Worker};
 use millrace_api::{
     DataplaneConfig, Express, InterfaceConfig, Member, Mode, NexthopId, NexthopKind, OnFailure, Op, Query,
-    Queues, RefusalReason, Reply, ReplyBody, Request, RequestBody, Urpf, VERSION, Via, read_frame,
-    write_frame,
+    Queues, RefusalReason, Reply, ReplyBody, Request, RequestBody, Scheduling, Urpf, VERSION, Via,
+    read_frame, write_frame,
 };
 use millrace_lab::topology::Line;
 use millrace_lab::{Iperf, Node, Ping, Process, test, wait_for, wait_until};
@@ -136,6 +136,8 @@ fn config(interfaces: &[&str]) -> DataplaneConfig {
         mode: Mode::Auto,
         express: Express::Off,
         busy_poll: false,
+        scheduling: Scheduling::Realtime,
+        stage_times: false,
         frames: 4096,
         interfaces: interfaces.iter().map(interface).collect(),
     }

@@ -61,6 +61,8 @@ pub struct Dataplane {
     /// Never `On`: this version refuses it.
     pub express: api::Express,
     pub busy_poll: bool,
+    pub scheduling: api::Scheduling,
+    pub stage_times: bool,
     /// UMEM frames: a power of two.
     pub frames: u32,
 }
@@ -75,6 +77,8 @@ impl Default for Dataplane {
             mode: api::Mode::Auto,
             express: api::Express::Auto,
             busy_poll: false,
+            scheduling: api::Scheduling::Realtime,
+            stage_times: false,
             frames: DEFAULT_FRAMES,
         }
     }
@@ -193,6 +197,8 @@ impl Config {
             mode: self.dataplane.mode,
             express: self.dataplane.express,
             busy_poll: self.dataplane.busy_poll,
+            scheduling: self.dataplane.scheduling,
+            stage_times: self.dataplane.stage_times,
             frames: self.dataplane.frames,
             interfaces: interfaces.collect(),
         }

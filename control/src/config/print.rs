@@ -5,7 +5,7 @@ use std::fmt;
 use millrace_api as api;
 
 use super::model::{Config, StaticRoute, StaticTarget};
-use super::sections::{EXPRESS, MIRRORS, MODES, NAT_ROLES, ON_FAILURE, URPF, name_of};
+use super::sections::{EXPRESS, MIRRORS, MODES, NAT_ROLES, ON_FAILURE, SCHEDULING, URPF, name_of};
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,6 +19,8 @@ impl fmt::Display for Config {
         writeln!(f, "mode = \"{}\"", name_of(MODES, &self.dataplane.mode))?;
         writeln!(f, "express = \"{}\"", name_of(EXPRESS, &self.dataplane.express))?;
         writeln!(f, "busy-poll = {}", self.dataplane.busy_poll)?;
+        writeln!(f, "scheduling = \"{}\"", name_of(SCHEDULING, &self.dataplane.scheduling))?;
+        writeln!(f, "stage-times = {}", self.dataplane.stage_times)?;
         writeln!(f, "frames = {}", self.dataplane.frames)?;
         for interface in &self.interfaces {
             writeln!(f, "\n[[interface]]\nname = {}", quoted(&interface.name))?;

@@ -67,7 +67,7 @@ pub(super) const ROUTER: Section = Section {
 pub(super) const DATAPLANE: Section = Section {
     name: "dataplane",
     repeated: false,
-    help: "How packets are forwarded. Changes here take a restart of the dataplane.",
+    help: "How packets are forwarded. Changes here take a restart of the dataplane unless a key says otherwise.",
     keys: &[
         key(
             "workers",
@@ -92,7 +92,23 @@ pub(super) const DATAPLANE: Section = Section {
             "busy-poll",
             "true or false",
             "false",
-            "Workers never sleep: less latency, one CPU each at 100 %.",
+            "Workers never sleep and run the driver themselves (`SO_PREFER_BUSY_POLL`): less latency, one CPU each at 100 %. \
+             They then run as with `scheduling = \"nice\"` at most.",
+        ),
+        key(
+            "scheduling",
+            "\"realtime\", \"nice\" or \"normal\"",
+            "\"realtime\"",
+            "How workers compete for their CPU. `realtime`: SCHED_FIFO, so that a packet is not late because of another process; \
+             where the kernel refuses it, `nice` with a warning. `nice`: preferred to other processes. `normal`: as any. What \
+             they got is shown by `millrace show workers`.",
+        ),
+        key(
+            "stage-times",
+            "true or false",
+            "false",
+            "Workers measure the time they spend in each stage: `millrace show workers` and \
+             `millrace_worker_stage_seconds_total`. Takes effect at once; costs five clock reads a burst.",
         ),
         key(
             "frames",

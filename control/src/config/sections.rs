@@ -159,6 +159,8 @@ fn dataplane(reader: &mut Reader<'_>, table: &Table<'_>) -> Dataplane {
         Some(express)
     });
     let busy_poll = table.get("busy-poll").and_then(|field| reader.boolean(&field));
+    let scheduling = table.get("scheduling").and_then(|field| reader.choice(&field, SCHEDULING));
+    let stage_times = table.get("stage-times").and_then(|field| reader.boolean(&field));
     let frames = table.get("frames").and_then(|field| {
         let frames = reader.integer::<u32>(&field, 1024..=4_194_304)?;
         if !frames.is_power_of_two() {
@@ -174,6 +176,8 @@ fn dataplane(reader: &mut Reader<'_>, table: &Table<'_>) -> Dataplane {
         mode: mode.unwrap_or(default.mode),
         express: express.unwrap_or(default.express),
         busy_poll: busy_poll.unwrap_or(default.busy_poll),
+        scheduling: scheduling.unwrap_or(default.scheduling),
+        stage_times: stage_times.unwrap_or(default.stage_times),
         frames: frames.unwrap_or(default.frames),
     }
 }
@@ -186,6 +190,11 @@ pub(super) const MODES: &[(&str, api::Mode)] = &[
 ];
 pub(super) const EXPRESS: &[(&str, api::Express)] =
     &[("auto", api::Express::Auto), ("on", api::Express::On), ("off", api::Express::Off)];
+pub(super) const SCHEDULING: &[(&str, api::Scheduling)] = &[
+    ("realtime", api::Scheduling::Realtime),
+    ("nice", api::Scheduling::Nice),
+    ("normal", api::Scheduling::Normal),
+];
 pub(super) const NAT_ROLES: &[(&str, api::NatRole)] =
     &[("inside", api::NatRole::Inside), ("outside", api::NatRole::Outside)];
 pub(super) const URPF: &[(&str, api::Urpf)] =

@@ -127,6 +127,8 @@ workers = [1, 0x2]
 mode = "copy"
 express = "off"
 busy-poll = true
+scheduling = "nice"
+stage-times = true
 frames = 4_096
 
 [[interface]]
@@ -192,6 +194,8 @@ fn a_full_file_and_its_effective_form() {
     mode = "copy"
     express = "off"
     busy-poll = true
+    scheduling = "nice"
+    stage-times = true
     frames = 4096
 
     [[interface]]
@@ -254,6 +258,8 @@ fn a_full_file_and_its_effective_form() {
             mode: api::Mode::Copy,
             express: api::Express::Off,
             busy_poll: true,
+            scheduling: api::Scheduling::Nice,
+            stage_times: true,
             frames: 4096,
             interfaces: vec![
                 api::InterfaceConfig {

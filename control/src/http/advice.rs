@@ -147,6 +147,32 @@ const DROPS: &[Advice] = &[
         "the transmit queue was full",
         "the outgoing link is slower than the traffic; more queues and workers, or a faster link",
     ),
+    row(
+        "rx-ring-full",
+        "never reached the worker: it did not empty its receive ring in time",
+        "the worker is overloaded or does not get its CPU: see `millrace show workers`; more queues and workers",
+    ),
+    row(
+        "no-buffer",
+        "never reached the worker: the kernel found no free packet buffer",
+        "raise `dataplane.frames`; if `millrace show counters` shows free buffers, the worker does not get its CPU",
+    ),
+    row(
+        "rx-refused",
+        "never reached the worker: the kernel could not give it to the socket",
+        "larger than a packet buffer: compare `ip link` MTUs with `millrace show interfaces`",
+    ),
+    row(
+        "rx-too-large",
+        "a piece of a frame that is larger than a packet buffer",
+        "lower the sender's MTU, or switch LRO off: `ethtool -K IF lro off`",
+    ),
+    row("xdp-truncated", "shorter than its Ethernet, VLAN or IPv4 header", SENDER),
+    row(
+        "no-worker",
+        "no live worker on its receive queue, and the interface fails closed",
+        "normal while the dataplane starts; else see `millrace show interfaces` and the `queues` of the interface",
+    ),
 ];
 
 /// What the counter of one reason says.

@@ -227,12 +227,14 @@ fn answer(query: &api::Query) -> ReplyBody {
                 worker: 0,
                 mode: "copy".to_owned(),
                 xdp: report::XdpStatistics::default(),
+                socket: report::SocketReport::default(),
             }],
             rx_packets: 1,
             rx_bytes: 2,
             tx_packets: 3,
             tx_bytes: 4,
             xdp_outcomes: vec![("redirected".to_owned(), 5)],
+            device_drops: Some(report::DeviceDrops::default()),
             problem: None,
         }]),
         api::Query::Counters => ReplyBody::Counters(report::Counters {
@@ -253,6 +255,8 @@ fn answer(query: &api::Query) -> ReplyBody {
             burst_histogram: [1, 1, 0, 0, 0, 0, 0],
             frames_free: 5,
             frames_held: 6,
+            scheduling: "nice".to_owned(),
+            stages: vec![report::StageTime { stage: "parse".to_owned(), seconds: 0.5, packets: 3 }],
         }]),
         api::Query::Neighbors => ReplyBody::Neighbors(vec![report::Neighbor {
             interface: "eth0".to_owned(),

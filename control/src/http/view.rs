@@ -83,6 +83,8 @@ pub struct Interface {
     pub tx_packets: u64,
     pub tx_bytes: u64,
     pub xdp_outcomes: Counts,
+    /// What the kernel lost on the device itself; none where it does not say.
+    pub device_drops: Option<report::DeviceDrops>,
 }
 
 /// `GET /api/v1/counters`.
@@ -215,6 +217,7 @@ impl Interface {
             rx_bytes: seen.map_or(0, |r| r.rx_bytes),
             tx_packets: seen.map_or(0, |r| r.tx_packets),
             tx_bytes: seen.map_or(0, |r| r.tx_bytes),
+            device_drops: seen.and_then(|r| r.device_drops),
             xdp_outcomes: Counts(seen.map_or_else(Vec::new, |r| r.xdp_outcomes.clone())),
         }
     }

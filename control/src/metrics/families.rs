@@ -163,6 +163,24 @@ impl Families {
                 self.count("millrace_xsk_tx_ring_empty_total", &labels, xdp.tx_ring_empty_descs);
                 self.count("millrace_xsk_rx_invalid_descriptors_total", &labels, xdp.rx_invalid_descs);
                 self.count("millrace_xsk_tx_invalid_descriptors_total", &labels, xdp.tx_invalid_descs);
+                let socket = &queue.socket;
+                self.set("millrace_xsk_tx_in_flight", &labels, f64::from(socket.tx_in_flight));
+                self.set("millrace_xsk_tx_stuck", &labels, f64::from(u8::from(socket.tx_stuck)));
+                self.count("millrace_xsk_tx_stalls_total", &labels, socket.tx_stalls);
+                for (ring, wakes) in [("tx", socket.tx_wakes), ("rx", socket.rx_wakes)] {
+                    self.count("millrace_xsk_wakes_total", &[name, &number, ring], wakes);
+                }
+                self.count("millrace_xsk_wakes_failed_total", &labels, socket.wakes_failed);
+            }
+            let Some(drops) = &interface.device_drops else { continue };
+            for (counter, count) in [
+                ("rx_dropped", drops.rx_dropped),
+                ("rx_missed", drops.rx_missed),
+                ("rx_errors", drops.rx_errors),
+                ("tx_dropped", drops.tx_dropped),
+                ("tx_errors", drops.tx_errors),
+            ] {
+                self.count("millrace_interface_device_drops_total", &[name, counter], count);
             }
         }
     }
@@ -203,6 +221,12 @@ impl Families {
             self.distribution("millrace_worker_burst_packets", &labels, &bounds, counts, worker.packets);
             self.count("millrace_worker_frames", &[&number, "free"], worker.frames_free);
             self.count("millrace_worker_frames", &[&number, "held"], worker.frames_held);
+            self.set("millrace_worker_scheduling", &[&number, &worker.scheduling], 1.0);
+            for stage in &worker.stages {
+                let labels = [number.as_str(), stage.stage.as_str()];
+                self.set("millrace_worker_stage_seconds_total", &labels, stage.seconds);
+                self.count("millrace_worker_stage_packets_total", &labels, stage.packets);
+            }
         }
     }
 

@@ -114,6 +114,25 @@ pub const METRICS: &[Metric] = &[
         QUEUE,
         "Invalid descriptors in the transmit ring; not 0 is a defect.",
     ),
+    gauge("millrace_xsk_tx_in_flight", QUEUE, "Frames handed to the kernel to send and not yet completed."),
+    gauge(
+        "millrace_xsk_tx_stuck",
+        QUEUE,
+        "1 while nothing has been sent for two seconds though frames wait.",
+    ),
+    counter("millrace_xsk_tx_stalls_total", QUEUE, "Times transmission got stuck."),
+    counter(
+        "millrace_xsk_wakes_total",
+        &["interface", "queue", "ring"],
+        "System calls made to wake the kernel: for the tx ring, or for the fill ring (rx).",
+    ),
+    counter("millrace_xsk_wakes_failed_total", QUEUE, "Of these, those that failed for good."),
+    counter(
+        "millrace_interface_device_drops_total",
+        &["interface", "counter"],
+        "The kernel's own counters of the device (rx_dropped, rx_missed, rx_errors, tx_dropped, tx_errors): lost before the XDP \
+         program saw them, or after a worker had sent them.",
+    ),
     // -- packets
     counter("millrace_verdicts_total", &["verdict"], "Packets by what was decided about them."),
     counter(
@@ -143,6 +162,21 @@ pub const METRICS: &[Metric] = &[
         "millrace_worker_frames",
         &["worker", "state"],
         "Packet buffers in the worker's hands: free (its cache) or held (waiting for a neighbour).",
+    ),
+    gauge(
+        "millrace_worker_scheduling",
+        &["worker", "scheduling"],
+        "Always 1; how the worker competes for its CPU: realtime, nice or normal.",
+    ),
+    counter(
+        "millrace_worker_stage_seconds_total",
+        &["worker", "stage"],
+        "Time spent in each stage, while `dataplane.stage-times` is on.",
+    ),
+    counter(
+        "millrace_worker_stage_packets_total",
+        &["worker", "stage"],
+        "Packets that time was measured over.",
     ),
     // -- forwarding table
     gauge("millrace_fib_routes", &[], "Routes in the forwarding table."),

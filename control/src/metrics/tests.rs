@@ -57,6 +57,16 @@ fn scrape() -> Scrape {
     let named = |names: &[&str], from: u64| {
         names.iter().zip(from..).map(|(name, count)| ((*name).to_owned(), count)).collect::<Vec<_>>()
     };
+    let socket = report::SocketReport {
+        tx_in_flight: 111,
+        tx_stuck: true,
+        tx_stalls: 112,
+        tx_wakes: 113,
+        rx_wakes: 114,
+        wakes_failed: 115,
+        rx_fragments: 0,
+        rx_invalid: 0,
+    };
     let xdp = report::XdpStatistics {
         rx_dropped: 21,
         rx_invalid_descs: 22,
@@ -75,12 +85,19 @@ fn scrape() -> Scrape {
         addresses: Vec::new(),
         xdp: "native".to_owned(),
         on_failure: "kernel".to_owned(),
-        queues: vec![report::QueueReport { queue: 3, worker: 0, mode: "copy".to_owned(), xdp }],
+        queues: vec![report::QueueReport { queue: 3, worker: 0, mode: "copy".to_owned(), xdp, socket }],
         rx_packets: 11,
         rx_bytes: 12,
         tx_packets: 13,
         tx_bytes: 14,
         xdp_outcomes: named(&["redirected", "local"], 15),
+        device_drops: Some(report::DeviceDrops {
+            rx_dropped: 101,
+            rx_missed: 102,
+            rx_errors: 103,
+            tx_dropped: 104,
+            tx_errors: 105,
+        }),
         problem: None,
     };
     let counters = report::Counters {
@@ -101,6 +118,8 @@ fn scrape() -> Scrape {
         burst_histogram: [1, 2, 3, 4, 5, 6, 7],
         frames_free: 54,
         frames_held: 55,
+        scheduling: "realtime".to_owned(),
+        stages: vec![report::StageTime { stage: "parse".to_owned(), seconds: 0.25, packets: 56 }],
     };
     let fib = report::Fib {
         routes: 61,

@@ -9,16 +9,28 @@ fn answers() -> Answers {
         "rx_dropped": 0, "rx_invalid_descs": 0, "tx_invalid_descs": 0, "rx_ring_full": 0,
         "rx_fill_ring_empty_descs": 0, "tx_ring_empty_descs": 0
     });
-    let queue = |queue: u32| json!({ "queue": queue, "worker": 0, "mode": "zero-copy", "xdp": xdp });
+    let socket = json!({
+        "tx_in_flight": 0, "tx_stuck": false, "tx_stalls": 0, "tx_wakes": 0, "rx_wakes": 0, "wakes_failed": 0,
+        "rx_fragments": 0, "rx_invalid": 0
+    });
+    let stuck = json!({
+        "tx_in_flight": 2048, "tx_stuck": true, "tx_stalls": 1, "tx_wakes": 0, "rx_wakes": 0, "wakes_failed": 0,
+        "rx_fragments": 0, "rx_invalid": 0
+    });
+    let queue = |queue: u32| {
+        json!({ "queue": queue, "worker": 0, "mode": "zero-copy", "xdp": xdp,
+        "socket": if queue == 1 { &stuck } else { &socket } })
+    };
     let eth0 = json!({
         "name": "eth0", "ifindex": 4, "up": true, "problem": null, "mac": "02:00:00:00:00:01", "mtu": 1500,
         "addresses": ["192.0.2.2/30", "10.0.0.1/24"], "xdp": "native", "on_failure": "kernel",
         "queues": [queue(0), queue(1)], "rx_packets": 1_234_567_u64, "rx_bytes": 987_654_321_u64,
-        "tx_packets": 42, "tx_bytes": 4096, "xdp_outcomes": { "redirected": 5 }
+        "tx_packets": 42, "tx_bytes": 4096, "xdp_outcomes": { "redirected": 5 },
+        "device_drops": { "rx_dropped": 7, "rx_missed": 0, "rx_errors": 0, "tx_dropped": 1200, "tx_errors": 0 }
     });
     let eth1 = json!({
         "name": "eth1", "ifindex": null, "up": false, "problem": "there is no such device; it is taken into service when it appears",
-        "mac": null, "mtu": null, "addresses": [], "xdp": "absent", "on_failure": "drop", "queues": [],
+        "mac": null, "mtu": null, "addresses": [], "xdp": "absent", "on_failure": "drop", "queues": [], "device_drops": null,
         "rx_packets": 0, "rx_bytes": 0, "tx_packets": 0, "tx_bytes": 0, "xdp_outcomes": {}
     });
     let direct = |gateway: &str, weight: u16| json!({ "gateway": gateway, "interface": "eth0", "weight": weight, "active": true, "resolved": [] });
@@ -103,7 +115,10 @@ fn answers() -> Answers {
     ]);
     let worker = json!({
         "worker": 0, "cpu": 1, "busy_seconds": 1.0, "idle_seconds": 3.0, "bursts": 1000, "packets": 32_000,
-        "wakeups": 2000, "burst_histogram": [0, 0, 0, 0, 0, 1000, 0], "frames_free": 64, "frames_held": 0
+        "wakeups": 2000, "burst_histogram": [0, 0, 0, 0, 0, 1000, 0], "frames_free": 64, "frames_held": 0,
+        "scheduling": "realtime", "stages": [
+            { "stage": "receive", "seconds": 0.0001, "packets": 1000 }, { "stage": "parse", "seconds": 0.000_05, "packets": 1000 }
+        ]
     });
     let version = json!({
         "version": "0.1.0", "name": "edge1", "api": 1, "control_pid": 4242, "uptime_seconds": 93_784,

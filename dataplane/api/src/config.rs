@@ -11,6 +11,10 @@ pub struct DataplaneConfig {
     pub mode: Mode,
     pub express: Express,
     pub busy_poll: bool,
+    /// How workers compete for their CPU. Fixed at start.
+    pub scheduling: Scheduling,
+    /// Workers measure how long each stage takes.
+    pub stage_times: bool,
     /// UMEM frames in all, shared by every socket. Fixed at start.
     pub frames: u32,
     pub interfaces: Vec<InterfaceConfig>,
@@ -38,6 +42,20 @@ pub enum Mode {
     Copy,
     /// Generic (skb) XDP and copy: works on every driver, slowly.
     Generic,
+}
+
+/// How workers compete with other processes for their CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheduling {
+    /// SCHED_FIFO: a worker runs as soon as it has something to do. Where the kernel refuses that, a higher priority
+    /// (nice), and where it refuses that too, its turn; what it got is logged, shown and exported.
+    #[default]
+    Realtime,
+    /// An ordinary process of higher priority (nice).
+    Nice,
+    /// As any process.
+    Normal,
 }
 
 /// Forwarding in the XDP program itself (DESIGN 7).

@@ -25,7 +25,9 @@ pub mod frame;
 pub mod message;
 pub mod report;
 
-pub use config::{DataplaneConfig, Express, InterfaceConfig, Mode, NatRole, OnFailure, Queues, Urpf};
+pub use config::{
+    DataplaneConfig, Express, InterfaceConfig, Mode, NatRole, OnFailure, Queues, Scheduling, Urpf,
+};
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
 pub use message::{
     Member, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request,

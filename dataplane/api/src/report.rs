@@ -25,6 +25,8 @@ pub struct Interface {
     pub tx_bytes: u64,
     /// By `XdpOutcome` name, since the program was attached; sums over CPUs.
     pub xdp_outcomes: Vec<(String, u64)>,
+    /// What the kernel lost on the device itself, before or after us; none where it does not say.
+    pub device_drops: Option<DeviceDrops>,
     /// Why the interface is not in service, in a sentence with what to do; none when it is.
     pub problem: Option<String>,
 }
@@ -37,6 +39,39 @@ pub struct QueueReport {
     /// "zero-copy", "copy" or "generic".
     pub mode: String,
     pub xdp: XdpStatistics,
+    pub socket: SocketReport,
+}
+
+/// What the dataplane counted on one socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SocketReport {
+    /// Frames handed to the kernel to send and not yet completed.
+    pub tx_in_flight: u32,
+    /// Nothing of them has been completed for two seconds.
+    pub tx_stuck: bool,
+    /// Times that has begun.
+    pub tx_stalls: u64,
+    /// System calls to make the kernel send.
+    pub tx_wakes: u64,
+    /// System calls to make the driver look at the fill ring.
+    pub rx_wakes: u64,
+    /// Of both, those that failed for another reason than "try again".
+    pub wakes_failed: u64,
+    /// Pieces of frames that are larger than a buffer: refused.
+    pub rx_fragments: u64,
+    /// Descriptors from the kernel that name no buffer of this socket: refused.
+    pub rx_invalid: u64,
+}
+
+/// The kernel's counters of a device (`/sys/class/net/IF/statistics`): frames that neither the XDP program nor a worker
+/// has seen, and those lost after a worker had sent them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DeviceDrops {
+    pub rx_dropped: u64,
+    pub rx_missed: u64,
+    pub rx_errors: u64,
+    pub tx_dropped: u64,
+    pub tx_errors: u64,
 }
 
 /// getsockopt(XDP_STATISTICS), in the kernel's words.
@@ -93,6 +128,18 @@ pub struct Worker {
     pub burst_histogram: [u64; 7],
     pub frames_free: u64,
     pub frames_held: u64,
+    /// "realtime", "nice" or "normal": what the kernel let it have.
+    pub scheduling: String,
+    /// Time in each stage and the packets it took it for, while `stage-times` is on.
+    pub stages: Vec<StageTime>,
+}
+
+/// Where a worker's time went.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StageTime {
+    pub stage: String,
+    pub seconds: f64,
+    pub packets: u64,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

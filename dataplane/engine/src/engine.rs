@@ -13,7 +13,7 @@ use millrace_net::{Instant, PortId};
 use crate::counters::{CounterPage, Run};
 use crate::frame::{Frame, Leg, Shell};
 use crate::limiter::{Limiter, Rate};
-use crate::outcome::{DropReason, Event, Verdict, VerdictKind};
+use crate::outcome::{DropReason, Event, Stage, Verdict, VerdictKind};
 use crate::packet::Packet;
 use crate::ports::{Port, Ports, Urpf};
 use crate::stage::eth_input::eth_input;
@@ -208,10 +208,12 @@ impl<'m, F: Frame> Engine<'m, F> {
         if nat {
             burst.nat_input(path, (now, ports), rx, legs);
         }
+        shell.lap(Stage::Parse);
         burst.look_up(path, rx);
         if nat {
             burst.nat_output(path, (now, ports));
         }
+        shell.lap(Stage::LookUp);
         let mut cx = Cx::new(now, ports, shell);
         let mut sent = 0;
         for ((_, frame), (packet, &hop)) in rx.drain(..).zip(burst.packets.iter_mut().zip(&burst.hops)) {
@@ -227,6 +229,7 @@ impl<'m, F: Frame> Engine<'m, F> {
         }
         path.counters.add_verdict(VerdictKind::Tx, sent);
         path.finish(&mut cx);
+        shell.lap(Stage::Settle);
     }
 
     /// Puts a NAT shard into the packet path, or takes it out; gives the one that was there.

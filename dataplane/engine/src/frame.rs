@@ -4,6 +4,8 @@ use core::net::Ipv4Addr;
 
 use millrace_net::PortId;
 
+use crate::outcome::Stage;
+
 /// One Ethernet frame without its check sequence, owned by whoever holds it.
 ///
 /// Methods that change the length answer `false` and change nothing where the buffer has no room.
@@ -57,6 +59,11 @@ pub trait Shell: Pool {
     fn hand_off(&mut self, to: Handoff, port: PortId, frame: Self::Frame) -> Result<(), Self::Frame> {
         let _ = (to, port);
         Err(frame)
+    }
+
+    /// A stage of the burst is done. A shell that measures reads its clock here; nothing is decided by it.
+    fn lap(&mut self, stage: Stage) {
+        let _ = stage;
     }
 
     /// Gives a frame that arrived on `port` for the host itself to the kernel. Gives it back where that cannot be done.

@@ -32,6 +32,6 @@ pub use counters::{CounterPage, PortCounters};
 pub use engine::{BURST, Engine, EngineConfig, IcmpSource};
 pub use frame::{Frame, Handoff, Leg, Pool, Shell};
 pub use limiter::Rate;
-pub use outcome::{DropReason, Event, IcmpMessage, Verdict, VerdictKind};
+pub use outcome::{DropReason, Event, IcmpMessage, Stage, Verdict, VerdictKind};
 pub use ports::{NatSide, Port, Ports, Urpf};
 pub use stage::fib_lookup::FlowHash;

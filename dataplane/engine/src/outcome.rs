@@ -129,6 +129,23 @@ list! {
         NatMalformed = "nat-malformed": "cannot be translated: too short, or an ICMP message that is neither query nor error",
         NatFragment = "nat-fragment": "a fragment whose first fragment has not come, or not in time",
         NatHandoff = "nat-handoff": "could not be given to the worker that has its NAT state",
+        RxRingFull = "rx-ring-full": "never reached the worker: it did not empty its receive ring in time",
+        NoBuffer = "no-buffer": "never reached the worker: the kernel found no free packet buffer to receive into",
+        RxRefused = "rx-refused": "never reached the worker: the kernel could not give it to the socket",
+        RxTooLarge = "rx-too-large": "a piece of a frame that is larger than a packet buffer",
+        XdpTruncated = "xdp-truncated": "the XDP program found it shorter than its Ethernet, VLAN or IPv4 header",
+        NoWorker = "no-worker": "no live worker on its receive queue, and the interface fails closed",
+    }
+}
+
+list! {
+    /// A part of a worker's round, as its time is measured.
+    Stage {
+        Receive = "receive": "taking frames from the receive rings",
+        Parse = "parse": "reading headers, checking sources, asking for routes",
+        LookUp = "look-up": "from destinations to next hops",
+        Settle = "settle": "deciding, rewriting, answering, queueing",
+        Transmit = "transmit": "transmit rings, system calls, completions, refilling",
     }
 }
 
@@ -180,6 +197,7 @@ mod tests {
             }
         }
         check(&DropReason::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), false);
+        check(&Stage::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), false);
         check(&VerdictKind::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), false);
         check(&Event::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), false);
         check(&IcmpMessage::ALL.iter().map(|r| (r.name(), r.help())).collect::<Vec<_>>(), true);

@@ -1,21 +1,24 @@
 //! Answers to queries, in the words of `millrace_api::report`.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
 
 use millrace_api::report::{
-    Counters, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop, NexthopMember,
-    QueueReport, Worker, XdpStatistics,
+    Counters, DeviceDrops, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop,
+    NexthopMember, QueueReport, SocketReport, StageTime, Worker, XdpStatistics,
 };
 use millrace_ebpf_abi::XdpOutcome;
-use millrace_engine::{DropReason, IcmpMessage, PortCounters, VerdictKind};
+use millrace_engine::{DropReason, IcmpMessage, PortCounters, Stage, VerdictKind};
 use millrace_net::{Instant, Mac, PortId, Prefix};
 
 use super::OnFailure;
 use crate::crew::Member;
 use crate::neighbors::Key;
-use crate::router::Router;
+use crate::netlink::Link;
+use crate::router::{Queue, Router};
+use crate::scheduling;
+use crate::sysfs;
 use crate::tables::{Group, GroupKey, Kind};
-use crate::worker::SocketStatistics;
 
 /// Routes in one answer, at most.
 const MAX_ROUTES: usize = 10_000;
@@ -23,7 +26,6 @@ const MAX_ROUTES: usize = 10_000;
 const CENSUS_ATTEMPTS: usize = 100;
 
 pub(super) fn interfaces(router: &Router) -> Vec<Interface> {
-    let statistics = router.crew.statistics();
     router
         .ports
         .iter()
@@ -51,11 +53,12 @@ pub(super) fn interfaces(router: &Router) -> Vec<Interface> {
                     OnFailure::Drop => "drop".into(),
                 },
                 queues: service.map_or_else(Vec::new, |service| {
-                    let report = |queue: &crate::router::Queue| QueueReport {
+                    let report = |queue: &Queue| QueueReport {
                         queue: queue.queue,
                         worker: u16::try_from(queue.worker).unwrap_or(u16::MAX),
                         mode: if generic { "generic" } else { queue.mode.name() }.into(),
-                        xdp: statistics_of(&statistics, id, queue.queue),
+                        xdp: statistics_of(queue),
+                        socket: socket_of(queue),
                     };
                     service.queues.iter().map(report).collect()
                 }),
@@ -64,6 +67,7 @@ pub(super) fn interfaces(router: &Router) -> Vec<Interface> {
                 tx_packets: traffic.tx_packets,
                 tx_bytes: traffic.tx_bytes,
                 xdp_outcomes: named(&outcomes),
+                device_drops: device.and_then(device_drops),
                 problem: match device {
                     None => Some("there is no such device; it is taken into service when it appears".into()),
                     Some(_) => port.problem.clone(),
@@ -84,9 +88,32 @@ fn traffic(members: &[Member], port: PortId) -> PortCounters {
     })
 }
 
-fn statistics_of(all: &[SocketStatistics], port: PortId, queue: u32) -> XdpStatistics {
-    let counts =
-        all.iter().find(|of| of.port == port && of.queue == queue).map(|of| of.counts).unwrap_or_default();
+fn device_drops(device: &Link) -> Option<DeviceDrops> {
+    Some(DeviceDrops {
+        rx_dropped: sysfs::statistic(device, "rx_dropped")?,
+        rx_missed: sysfs::statistic(device, "rx_missed_errors")?,
+        rx_errors: sysfs::statistic(device, "rx_errors")?,
+        tx_dropped: sysfs::statistic(device, "tx_dropped")?,
+        tx_errors: sysfs::statistic(device, "tx_errors")?,
+    })
+}
+
+fn socket_of(queue: &Queue) -> SocketReport {
+    let gauges = queue.observer.gauges();
+    SocketReport {
+        tx_in_flight: gauges.tx(),
+        tx_stuck: gauges.is_tx_stuck(),
+        tx_stalls: gauges.tx_stalls(),
+        tx_wakes: gauges.tx_wakes(),
+        rx_wakes: gauges.rx_wakes(),
+        wakes_failed: gauges.wakes_failed(),
+        rx_fragments: gauges.rx_fragments(),
+        rx_invalid: gauges.rx_invalid(),
+    }
+}
+
+fn statistics_of(queue: &Queue) -> XdpStatistics {
+    let counts = queue.observer.statistics().unwrap_or_default();
     XdpStatistics {
         rx_dropped: counts.rx_dropped,
         rx_invalid_descs: counts.rx_invalid_descs,
@@ -104,24 +131,32 @@ fn named(outcomes: &[(XdpOutcome, u64)]) -> Vec<(String, u64)> {
 pub(super) fn counters(router: &Router) -> Counters {
     let members = &router.crew.members;
     let sum = |of: &dyn Fn(&Member) -> u64| members.iter().map(of).sum::<u64>();
-    let drops = |reason: &DropReason| {
-        let of_engine = sum(&|member| member.counters.dropped(*reason));
-        // What was accepted for transmission and then could not be: the engine had counted it as forwarded.
-        let of_worker = if *reason == DropReason::EgressDown {
-            sum(&|member| member.page.read().abandoned)
-        } else if *reason == DropReason::TxFull {
-            sum(&|member| member.page.read().overflowed)
-        } else {
-            0
-        };
-        (reason.name().to_owned(), of_engine + of_worker)
-    };
     let mut xdp = vec![0; XdpOutcome::ALL.len()];
     for id in router.ports.numbers() {
         for ((_, count), total) in router.xdp.outcomes(id).into_iter().zip(&mut xdp) {
             *total += count;
         }
     }
+    let of_xdp = |outcome: XdpOutcome| {
+        XdpOutcome::ALL.iter().zip(&xdp).find(|(of, _)| **of == outcome).map_or(0, |(_, count)| *count)
+    };
+    let lost = router.lost();
+    let drops = |reason: &DropReason| {
+        let of_engine = sum(&|member| member.counters.dropped(*reason));
+        // What the engine has not seen, and what it had counted as forwarded and could then not be sent.
+        let of_others = [
+            (DropReason::EgressDown, sum(&|member| member.page.read().abandoned)),
+            (DropReason::TxFull, sum(&|member| member.page.read().overflowed)),
+            (DropReason::RxRingFull, lost.ring_full),
+            (DropReason::NoBuffer, lost.no_buffer),
+            (DropReason::RxRefused, lost.refused),
+            (DropReason::RxTooLarge, lost.too_large),
+            (DropReason::XdpTruncated, of_xdp(XdpOutcome::Truncated)),
+            (DropReason::NoWorker, of_xdp(XdpOutcome::NoWorkerDropped)),
+        ];
+        let of_others = of_others.iter().find(|(of, _)| of == reason).map_or(0, |(_, count)| *count);
+        (reason.name().to_owned(), of_engine + of_others)
+    };
     Counters {
         drops: DropReason::ALL.iter().map(drops).collect(),
         verdicts: VerdictKind::ALL
@@ -134,8 +169,8 @@ pub(super) fn counters(router: &Router) -> Counters {
             .collect(),
         xdp: XdpOutcome::ALL
             .iter()
-            .zip(xdp)
-            .map(|(outcome, count)| (outcome.name().to_owned(), count))
+            .zip(&xdp)
+            .map(|(outcome, count)| (outcome.name().to_owned(), *count))
             .collect(),
         frames: frames(router),
     }
@@ -181,8 +216,6 @@ fn frames_once(router: &Router) -> FrameCensus {
 
 pub(super) fn workers(router: &Router) -> Vec<Worker> {
     let members = &router.crew.members;
-    // Workers draw on one pool; what their own caches hold is known as a sum.
-    let free = u64::from(router.umem.census().cached) / members.len().max(1) as u64;
     members
         .iter()
         .zip(0..)
@@ -197,8 +230,18 @@ pub(super) fn workers(router: &Router) -> Vec<Worker> {
                 packets: counts.packets,
                 wakeups: counts.wakeups,
                 burst_histogram: counts.bursts,
-                frames_free: free,
+                frames_free: member.cached.load(Ordering::Relaxed).into(),
                 frames_held: member.counters.held(),
+                scheduling: scheduling::name(member.page.scheduling.get()).into(),
+                stages: Stage::ALL
+                    .iter()
+                    .zip(counts.stages)
+                    .map(|(stage, time)| StageTime {
+                        stage: stage.name().into(),
+                        seconds: time.as_secs_f64(),
+                        packets: counts.measured,
+                    })
+                    .collect(),
             }
         })
         .collect()

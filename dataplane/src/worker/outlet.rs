@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
-use millrace_engine as engine;
-use millrace_net::PortId;
+use millrace_engine::{self as engine, Stage};
+use millrace_net::{Instant, PortId};
 use millrace_xsk::{Cache, Frame, Socket, Wake};
 
 use crate::bell::Bell;
+use crate::clock;
 use crate::counters::WorkerPage;
 use crate::handoff::Inbox;
+
+use super::watch::TxWatch;
 
 /// Frames that wait for a place in the transmit ring of one port. Beyond it the engine drops, with a reason.
 const LANE_LIMIT: usize = 1024;
@@ -76,6 +79,7 @@ impl Requests {
 pub(super) struct Served {
     pub(super) port: PortId,
     pub(super) socket: Socket,
+    pub(super) watch: TxWatch,
 }
 
 /// The way out of one port.
@@ -108,6 +112,8 @@ pub(super) struct Outlet {
     to_ring: Vec<bool>,
     requests: Arc<Requests>,
     page: Arc<WorkerPage>,
+    /// When the stage under way began, while stages are measured.
+    lap: Option<Instant>,
 }
 
 impl Outlet {
@@ -120,7 +126,7 @@ impl Outlet {
         let mut lanes = Vec::new();
         lanes.resize_with(PortId::MAX, Lane::default);
         let to_ring = vec![false; inboxes.len()];
-        Self { cache, lanes, loaded: ArrayVec::new(), inboxes, to_ring, requests, page }
+        Self { cache, lanes, loaded: ArrayVec::new(), inboxes, to_ring, requests, page, lap: None }
     }
 
     /// Finds the ways anew. `peer` names a worker with a socket on the port, which may be `me`.
@@ -138,6 +144,12 @@ impl Outlet {
                 lane.queue.reserve_exact(LANE_LIMIT);
             }
         }
+    }
+
+    /// Starts the clock of the first stage, where stages are measured.
+    #[inline]
+    pub(super) fn measure(&mut self, on: bool) {
+        self.lap = on.then(clock::now);
     }
 
     /// Drops what waits for ports that cannot send.
@@ -254,6 +266,15 @@ impl engine::Shell for Outlet {
                 Ok(())
             }
             Some(Way::Nowhere) | None => Err(frame),
+        }
+    }
+
+    #[inline]
+    fn lap(&mut self, stage: Stage) {
+        if let Some(began) = &mut self.lap {
+            let now = clock::now();
+            self.page.add_stage(stage, now - *began);
+            *began = now;
         }
     }
 

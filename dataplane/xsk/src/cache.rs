@@ -65,6 +65,11 @@ impl Cache {
         self.publish();
     }
 
+    /// How many frames it holds, for other threads.
+    pub fn gauge(&self) -> Arc<CachePadded<AtomicU32>> {
+        Arc::clone(&self.gauge)
+    }
+
     pub(crate) fn belongs_to(&self, area: &'static Area) -> bool {
         std::ptr::eq(self.area, area)
     }

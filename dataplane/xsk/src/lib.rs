@@ -38,7 +38,7 @@ pub use error::{MapError, OpenError, OpenFailure, OpenStep, UmemError};
 pub use frame::Frame;
 pub use mapped::MappedWords;
 pub use options::BusyPoll;
-pub use socket::{Bind, BoundMode, RingSizes, Socket, SocketConfig, Wake};
+pub use socket::{Bind, BoundMode, Observer, RingSizes, Socket, SocketConfig, Wake};
 pub use stats::{Census, SocketGauges, XdpStatistics};
 pub use umem::{Umem, UmemConfig};
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrayvec::ArrayVec;
 use rustix::io::Errno;
@@ -232,6 +232,7 @@ impl Socket {
         });
         if returned > 0 {
             gauges.tx_moved(0, returned);
+            gauges.add_completed(returned.into());
         }
         returned as usize
     }
@@ -288,6 +289,13 @@ impl Socket {
         Wake::Done
     }
 
+    /// Runs the driver in this thread, where the socket was opened for busy polling; else asks it to look at the fill
+    /// ring. One system call.
+    pub fn poll_driver(&self) {
+        // What it would answer shows in the rx ring.
+        let _ = rustix::net::recv(&*self.fd, &mut [0_u8; 0], RecvFlags::DONTWAIT);
+    }
+
     /// Frames wait to be read.
     pub fn has_received(&self) -> bool {
         self.rx.available() > 0
@@ -323,6 +331,11 @@ impl Socket {
         Arc::clone(&self.gauges)
     }
 
+    /// The socket as another thread may see it, for as long as it is open.
+    pub fn observer(&self) -> Observer {
+        Observer { fd: Arc::downgrade(&self.fd), gauges: Arc::clone(&self.gauges) }
+    }
+
     /// What the kernel counted.
     pub fn statistics(&self) -> Result<XdpStatistics, Errno> {
         statistics(self.fd())
@@ -331,6 +344,25 @@ impl Socket {
     /// The descriptor: to poll for readability, and to put into the XSKMAP.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Reads a socket's counters without its owner's help.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    fd: Weak<OwnedFd>,
+    gauges: Arc<SocketGauges>,
+}
+
+impl Observer {
+    /// What the kernel counted; none once the socket is closed.
+    pub fn statistics(&self) -> Option<XdpStatistics> {
+        statistics(self.fd.upgrade()?.as_fd()).ok()
+    }
+
+    /// What the socket counted.
+    pub fn gauges(&self) -> &SocketGauges {
+        &self.gauges
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be counted from another thread: where the frames are, what a socket met, what the kernel counted.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Where the frames of a UMEM are. Once nothing moves, the books agree: see [`Census::is_consistent`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -42,6 +42,9 @@ impl Census {
 pub struct SocketGauges {
     fill: AtomicU32,
     tx: AtomicU32,
+    completed: AtomicU64,
+    tx_stuck: AtomicBool,
+    tx_stalls: AtomicU64,
     rx_invalid: AtomicU64,
     completion_invalid: AtomicU64,
     rx_fragments: AtomicU64,
@@ -79,7 +82,27 @@ impl SocketGauges {
         self.tx.load(Ordering::Relaxed)
     }
 
+    /// Notes that nothing is being sent though something should be. Told by the socket's owner, who has the clock.
+    pub fn tx_stalled(&self) {
+        self.tx_stuck.store(true, Ordering::Relaxed);
+        self.add_tx_stalls(1);
+    }
+
+    /// Notes that frames are being sent again.
+    pub fn tx_moves(&self) {
+        self.tx_stuck.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the last word was [`Self::tx_stalled`].
+    pub fn is_tx_stuck(&self) -> bool {
+        self.tx_stuck.load(Ordering::Relaxed)
+    }
+
     counters! {
+        /// Times transmission stood still.
+        tx_stalls, add_tx_stalls;
+        /// Frames that were sent and came back. It stands still while the kernel sends nothing.
+        completed, add_completed;
         /// Received descriptors that were not believed: outside the UMEM, or a frame that was not given to this socket.
         rx_invalid, add_rx_invalid;
         /// Completions that were not believed.

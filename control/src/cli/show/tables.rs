@@ -33,8 +33,40 @@ pub(super) fn interfaces(mut views: Vec<view::Interface>, out: &mut Out) -> Resu
         if let Some(problem) = &view.problem {
             out.line(format_args!("! {}: {problem}", view.name))?;
         }
+        for queue in view.queues.iter().filter(|queue| queue.socket.tx_stuck) {
+            out.line(format_args!(
+                "! {}: queue {} sends nothing, {} frames wait: its driver is stuck; `ip link set {} down` and `up` resets it",
+                view.name,
+                queue.queue,
+                number(queue.socket.tx_in_flight.into()),
+                view.name
+            ))?;
+        }
+        if let Some(drops) = &view.device_drops {
+            device_drops(&view.name, drops, out)?;
+        }
     }
     Ok(())
+}
+
+/// What is out of a worker's hands: lost before the XDP program, or after it was sent.
+fn device_drops(name: &str, drops: &report::DeviceDrops, out: &mut Out) -> Result<(), Error> {
+    let counters = [
+        ("rx_dropped", drops.rx_dropped),
+        ("rx_missed", drops.rx_missed),
+        ("rx_errors", drops.rx_errors),
+        ("tx_dropped", drops.tx_dropped),
+        ("tx_errors", drops.tx_errors),
+    ];
+    let lost: Vec<_> = counters.iter().filter(|(_, count)| *count != 0).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let lost: Vec<_> = lost.iter().map(|(name, count)| format!("{name} {}", number(*count))).collect();
+    out.line(format_args!(
+        "  {name}: the kernel's device lost {} (see `ip -s link show {name}`)",
+        lost.join(", ")
+    ))
 }
 
 /// As `copy, 2 queues`; the lowest of the queues' modes if they differ.
@@ -235,9 +267,38 @@ pub(super) fn workers(views: Vec<report::Worker>, out: &mut Out) -> Result<(), E
             number(view.wakeups),
             number(view.frames_free),
             number(view.frames_held),
+            view.scheduling.clone(),
         ]
     });
-    let header = ["#WORKER", "#CPU", "#BUSY", "#PACKETS", "#A BURST", "#WAKE-UPS", "#FREE FRAMES", "#HELD"];
+    let header = [
+        "#WORKER",
+        "#CPU",
+        "#BUSY",
+        "#PACKETS",
+        "#A BURST",
+        "#WAKE-UPS",
+        "#FREE FRAMES",
+        "#HELD",
+        "SCHEDULING",
+    ];
+    out.line(table(&header, rows))?;
+    stages(&views, out)
+}
+
+/// Nanoseconds a packet in each stage, where that has been measured.
+fn stages(views: &[report::Worker], out: &mut Out) -> Result<(), Error> {
+    let measured = |view: &&report::Worker| view.stages.iter().any(|stage| stage.packets != 0);
+    let Some(first) = views.iter().find(measured) else { return Ok(()) };
+    let rows = views.iter().filter(measured).map(|view| {
+        let nanos = |stage: &report::StageTime| stage.seconds * 1e9 / (stage.packets.max(1) as f64);
+        let sum: f64 = view.stages.iter().map(nanos).sum();
+        let each = view.stages.iter().map(nanos).chain([sum]).map(|nanos| format!("{nanos:.0}"));
+        [view.worker.to_string()].into_iter().chain(each).collect()
+    });
+    let names: Vec<_> = first.stages.iter().map(|stage| format!("#{}", stage.stage.to_uppercase())).collect();
+    let header: Vec<_> =
+        ["#WORKER"].into_iter().chain(names.iter().map(String::as_str)).chain(["#IN ALL"]).collect();
+    out.line("Nanoseconds a packet, by stage")?;
     out.line(table(&header, rows))
 }
 

@@ -70,7 +70,13 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
         | DropReason::NatUnrelatedError
         | DropReason::NatMalformed
         | DropReason::NatFragment
-        | DropReason::NatHandoff => None,
+        | DropReason::NatHandoff
+        | DropReason::RxRingFull
+        | DropReason::NoBuffer
+        | DropReason::RxRefused
+        | DropReason::RxTooLarge
+        | DropReason::XdpTruncated
+        | DropReason::NoWorker => None,
     }
 }
 
