@@ -214,6 +214,13 @@ fn answer_query(query: Query, dataplane: &mut Dataplane) -> ReplyBody {
         Query::Nexthops => ReplyBody::Nexthops(report::nexthops(router)),
         Query::Fib { address } => ReplyBody::Fib(report::fib(router, address)),
         Query::FibRoutes { after, limit } => ReplyBody::FibRoutes(report::fib_routes(router, after, limit)),
+        Query::NatStats
+        | Query::NatPools
+        | Query::NatSessions { .. }
+        | Query::NatMappings { .. }
+        | Query::NatSubscribers { .. }
+        | Query::NatDeterministic(_)
+        | Query::NatClear { .. } => error("this dataplane does not translate addresses yet"),
     })
 }
 

@@ -198,6 +198,7 @@ mod tests {
             urpf: Urpf::Off,
             on_failure: OnFailure::Drop,
             queues: Queues::All,
+            mss_clamp: None,
         }
     }
 

@@ -225,6 +225,7 @@ impl Router {
             busy_poll: self.config.busy_poll,
             scheduling: self.config.scheduling,
             stage_times: config.stage_times,
+            nat: config.nat,
         };
         Ok((restart, self.follow_host(now, host)))
     }
@@ -531,6 +532,7 @@ mod tests {
             stage_times: false,
             frames: 4096,
             interfaces: vec![],
+            nat: None,
         };
         assert!(fixed_differences(&config, &config).is_empty());
         let other = DataplaneConfig { workers: vec![1], frames: 8192, ..config.clone() };

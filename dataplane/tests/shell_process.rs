@@ -130,6 +130,7 @@ fn config(interfaces: &[&str]) -> DataplaneConfig {
         urpf: Urpf::Off,
         on_failure: OnFailure::Drop,
         queues: Queues::All,
+        mss_clamp: None,
     };
     DataplaneConfig {
         workers: vec![],
@@ -140,6 +141,7 @@ fn config(interfaces: &[&str]) -> DataplaneConfig {
         stage_times: false,
         frames: 4096,
         interfaces: interfaces.iter().map(interface).collect(),
+        nat: None,
     }
 }
 

@@ -90,6 +90,11 @@ enum Command {
         #[command(subcommand)]
         what: show::What,
     },
+    /// Forget state of the running router
+    Clear {
+        #[command(subcommand)]
+        what: show::nat::Clear,
+    },
     /// Look for what would keep Millrace from running well on this machine
     Doctor {
         /// The configuration whose interfaces and CPUs are looked at
@@ -130,6 +135,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, exit::Error> {
         Command::Confirm => files::confirm(&client, out),
         Command::Rollback { json } => files::rollback(&client, json, out),
         Command::Show { what } => show::show(&client, &what, out),
+        Command::Clear { what } => show::nat::clear(&client, &what, out),
         Command::Doctor { config } => doctor::doctor(&config, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -105,15 +105,21 @@ fn settings(config: &Config) -> BTreeMap<Name, Setting<'_>> {
     let text = |value: String| Setting::Text(value);
     // The effective configuration is one `key = value` a line: the settings are read off it.
     let mut section = (0, String::new());
+    let mut entries: BTreeMap<String, u32> = BTreeMap::new();
     let printed = Config { statics: Vec::new(), ..config.clone() }.to_string();
     for line in printed.lines() {
         if let Some(header) = line.strip_prefix('[') {
             let header = header.trim_matches(['[', ']']);
             section = (rank(header), header.to_owned());
         } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-            if section.1 == "interface" && key == "name" {
-                section.1 = format!("interface {value}");
-                out.insert((section.0, section.1.clone()), text("present".to_owned()));
+            if naming_key(&section.1) == Some(key) {
+                // Where the order counts the position is the name; where a name can stand twice it gets a number.
+                let by_position = section.1 == "nat.source";
+                let plain = if by_position { section.1.clone() } else { format!("{} {value}", section.1) };
+                let nth = entries.entry(plain.clone()).and_modify(|n| *n += 1).or_insert(1);
+                section.1 = if by_position || 1 < *nth { format!("{plain} {nth}") } else { plain };
+                let present = if by_position { value } else { "present" };
+                out.insert((section.0, section.1.clone()), text(present.to_owned()));
             } else {
                 out.insert((section.0, format!("{}.{key}", section.1)), text(value.to_owned()));
             }
@@ -128,6 +134,16 @@ fn settings(config: &Config) -> BTreeMap<Name, Setting<'_>> {
         out.insert((rank("static"), format!("static \"{name}\" distance {}", route.distance)), setting);
     }
     out
+}
+
+/// The key that tells the entries of a repeated section apart; the effective configuration has it first.
+fn naming_key(section: &str) -> Option<&'static str> {
+    match section {
+        "interface" | "nat.pool" => Some("name"),
+        "nat.source" => Some("from"),
+        "nat.forward" | "nat.static" => Some("outside"),
+        _ => None,
+    }
 }
 
 fn rank(section: &str) -> u8 {

@@ -11,6 +11,7 @@
 mod check;
 mod diff;
 mod model;
+mod nat;
 mod prefix_file;
 mod print;
 mod problem;

@@ -20,6 +20,8 @@ pub struct Config {
     pub interfaces: Vec<Interface>,
     /// In the order of the file. No prefix stands twice with the same distance.
     pub statics: Vec<StaticRoute>,
+    /// None: nothing is translated.
+    pub nat: Option<api::nat::NatConfig>,
     /// None: no TCP listener.
     pub http: Option<Http>,
     pub kernel: Kernel,
@@ -90,11 +92,12 @@ pub struct Interface {
     pub name: String,
     /// To be added to the kernel where missing. Empty: the kernel's own are used.
     pub addresses: Vec<InterfaceAddress>,
-    /// Always `None`: this version refuses NAT roles, so that nothing leaves untranslated.
+    /// Only with [`Config::nat`].
     pub nat: Option<api::NatRole>,
     pub urpf: api::Urpf,
     pub on_failure: api::OnFailure,
     pub queues: api::Queues,
+    pub mss_clamp: Option<api::MssClamp>,
 }
 
 /// An address with the length of its subnet. Unlike a [`Prefix`] it keeps its host bits.
@@ -191,6 +194,7 @@ impl Config {
             urpf: interface.urpf,
             on_failure: interface.on_failure,
             queues: interface.queues.clone(),
+            mss_clamp: interface.mss_clamp,
         });
         api::DataplaneConfig {
             workers: self.dataplane.workers.clone(),
@@ -201,6 +205,7 @@ impl Config {
             stage_times: self.dataplane.stage_times,
             frames: self.dataplane.frames,
             interfaces: interfaces.collect(),
+            nat: self.nat.clone(),
         }
     }
 }

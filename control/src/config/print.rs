@@ -33,9 +33,17 @@ impl fmt::Display for Config {
             writeln!(f, "urpf = \"{}\"", name_of(URPF, &interface.urpf))?;
             writeln!(f, "on-failure = \"{}\"", name_of(ON_FAILURE, &interface.on_failure))?;
             writeln!(f, "queues = {}", queues(&interface.queues))?;
+            let mss_clamp = interface.mss_clamp.map(|clamp| match clamp {
+                api::MssClamp::Mtu => "\"mtu\"".to_owned(),
+                api::MssClamp::Bytes(bytes) => bytes.to_string(),
+            });
+            optional(f, "mss-clamp", mss_clamp, "none")?;
         }
         for route in &self.statics {
             writeln!(f, "\n[[static]]\n{route}")?;
+        }
+        if let Some(nat) = &self.nat {
+            super::nat::print(f, nat)?;
         }
         match &self.http {
             Some(http) => writeln!(f, "\n[http]\nlisten = \"{}\"", http.listen)?,
@@ -82,7 +90,7 @@ impl fmt::Display for StaticTarget {
 }
 
 /// A line for a value, or a remark that says what holds without one.
-fn optional(
+pub(super) fn optional(
     f: &mut fmt::Formatter<'_>,
     key: &str,
     value: Option<impl fmt::Display>,

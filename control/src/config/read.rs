@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Source};
-use super::reference::Section;
+use super::reference::{self, Section};
 
 /// Collects the problems of one file.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ impl<'d> Table<'d> {
         &self.title
     }
 
+    /// What stands under this section by the name of a section of its own: `pool` of `nat`.
+    pub(super) fn under(&self, name: &str) -> Option<&'d Spanned<DeValue<'d>>> {
+        debug_assert!(reference::is_section(self.section.name, name), "{}.{name}", self.section.name);
+        self.entries.get(name)
+    }
+
     /// The value of a key of this section, where the file has it.
     pub(super) fn get(&self, name: &'static str) -> Option<Field<'d>> {
         let key = self.section.find(name);
@@ -91,7 +97,8 @@ impl<'s> Reader<'s> {
             return None;
         };
         for (name, _) in entries.iter() {
-            if section.find(name.get_ref()).is_none() {
+            if section.find(name.get_ref()).is_none() && !reference::is_section(section.name, name.get_ref())
+            {
                 self.unknown_key(&title, section.name, name, section.keys.iter().map(|key| key.name));
             }
         }
@@ -147,6 +154,17 @@ impl<'s> Reader<'s> {
     pub(super) fn reject(&mut self, field: &Field<'_>, what: impl std::fmt::Display) {
         let problem = self.field_problem(field, what);
         self.push(problem);
+    }
+
+    /// A key that the table must have.
+    pub(super) fn missing(&mut self, table: &Table<'_>, name: &'static str) {
+        let problem = self.source.problem(table.span.clone(), format!("{}: {name} is missing", table.title));
+        let key = table.section.find(name);
+        let problem = problem.key(format!("{}.{name}", table.section.name));
+        self.push(match key {
+            Some(key) => problem.expected(format!("`{name}`: {}", key.expected)),
+            None => problem,
+        });
     }
 
     pub(super) fn wrong_type(&mut self, field: &Field<'_>) {

@@ -1,6 +1,10 @@
 //! Every key of the configuration: the one list that the reader knows keys by, that errors quote and that
 //! `deploy/examples/CONFIG.md` is made from.
 
+mod nat;
+
+pub(super) use nat::{FILTERING, FORWARD, LOG, NAT, ONE_TO_ONE, POOL, SOURCE};
+
 /// A table of the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
@@ -135,7 +139,7 @@ pub(super) const INTERFACE: Section = Section {
             "nat",
             "\"inside\" or \"outside\"",
             "none: plain routing",
-            "The interface's side in address translation. Not in this version: refused.",
+            "The interface's side in address translation; needs `[nat]`.",
         ),
         key(
             "urpf",
@@ -155,6 +159,12 @@ pub(super) const INTERFACE: Section = Section {
             "\"all\" or a list of different queue numbers such as [0, 1]",
             "\"all\"",
             "Receive queues that are served.",
+        ),
+        key(
+            "mss-clamp",
+            "\"mtu\" or a number of bytes from 88 to 9000",
+            "none",
+            "Lowers the segment size that TCP SYNs through the interface announce: to what fits its MTU, or to this many bytes.",
         ),
     ],
 };
@@ -242,16 +252,17 @@ pub(super) const KERNEL: Section = Section {
 };
 
 /// Every section, in the order of the reference.
-pub const SECTIONS: &[Section] = &[ROUTER, DATAPLANE, INTERFACE, STATIC, HTTP, KERNEL];
+pub const SECTIONS: &[Section] =
+    &[ROUTER, DATAPLANE, INTERFACE, STATIC, NAT, POOL, SOURCE, FORWARD, ONE_TO_ONE, LOG, HTTP, KERNEL];
+
+/// Whether `name` is a section under the section `parent`: `nat.pool` under `nat`.
+pub(super) fn is_section(parent: &str, name: &str) -> bool {
+    SECTIONS.iter().any(|section| section.name.split_once('.') == Some((parent, name)))
+}
 
 /// Sections of later versions, refused with these words.
-pub(super) const NOT_BUILT: &[(&str, &str)] = &[
-    ("nat", "address translation"),
-    ("rip", "RIP"),
-    ("ospf", "OSPF"),
-    ("bgp", "BGP"),
-    ("policy", "routing policy"),
-];
+pub(super) const NOT_BUILT: &[(&str, &str)] =
+    &[("rip", "RIP"), ("ospf", "OSPF"), ("bgp", "BGP"), ("policy", "routing policy")];
 
 /// The reference as a Markdown document.
 pub fn markdown() -> String {
@@ -274,6 +285,6 @@ pub fn markdown() -> String {
     out.push_str("\n## Not in this version\n\nRefused, so that no setting is silently without effect: ");
     let names: Vec<_> = NOT_BUILT.iter().map(|(name, what)| format!("`[{name}]` ({what})")).collect();
     out.push_str(&names.join(", "));
-    out.push_str(", an interface's `nat` role, `express = \"on\"`.\n");
+    out.push_str(", `express = \"on\"`.\n");
     out
 }

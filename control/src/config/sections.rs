@@ -9,6 +9,7 @@ use toml::de::DeTable;
 
 use super::check;
 use super::model::{Config, Dataplane, Http, Interface, InterfaceAddress, Kernel, Mirror, Router};
+use super::nat;
 use super::problem::{Problem, Source};
 use super::read::{Field, Reader, Table};
 use super::reference;
@@ -18,6 +19,7 @@ use super::statics;
 pub(super) struct PlacedInterface<'d> {
     pub(super) value: Interface,
     pub(super) name: Option<Field<'d>>,
+    pub(super) nat: Option<Field<'d>>,
     pub(super) addresses: Vec<(Field<'d>, InterfaceAddress)>,
 }
 
@@ -47,7 +49,7 @@ fn syntax(source: &Source<'_>, error: &toml::de::Error) -> Problem {
 
 fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Config {
     for (name, value) in document.iter() {
-        let known = reference::SECTIONS.iter().map(|section| section.name);
+        let known = reference::SECTIONS.iter().map(|section| section.name).filter(|name| !name.contains('.'));
         if known.clone().any(|known| known == name.get_ref()) {
             continue;
         }
@@ -77,6 +79,7 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
         .iter()
         .filter_map(|table| statics::static_route(reader, table))
         .collect();
+    let nat = document.get(reference::NAT.name).and_then(|value| nat::nat(reader, value));
     if let Some(table) = section(reader, document, reference::HTTP) {
         config.http = http(reader, &table);
     }
@@ -85,7 +88,9 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
     }
     check::interfaces(reader, &interfaces);
     check::statics(reader, &statics, &interfaces);
+    nat::check::nat(reader, nat.as_ref(), &interfaces);
     check::mirror(reader, &config.kernel, &interfaces, document.get("kernel").map(Spanned::span));
+    config.nat = nat.map(|placed| placed.value);
     config.interfaces = interfaces.into_iter().map(|interface| interface.value).collect();
     config.statics = statics.into_iter().map(|placed| placed.value).collect();
     config
@@ -240,21 +245,13 @@ fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<
         .get("addresses")
         .and_then(|field| reader.list(&field, ADDRESS, |reader, item| reader.parsed(item, interface_address)))
         .unwrap_or_default();
-    let nat = table.get("nat").and_then(|field| {
-        let role = reader.choice(&field, NAT_ROLES)?;
-        // Fail closed: a port that should translate must never route private addresses as they are.
-        let problem = reader.field_problem(
-            &field,
-            "is not possible: this version of Millrace does not have address translation yet",
-        );
-        reader.push(problem.help(
-            "without `nat` the interface would route untranslated; remove the line only if that is meant",
-        ));
-        Some(role)
-    });
+    let nat_field = table.get("nat");
+    let nat = nat_field.as_ref().and_then(|field| reader.choice(field, NAT_ROLES));
     let urpf = table.get("urpf").and_then(|field| reader.choice(&field, URPF));
     let on_failure = table.get("on-failure").and_then(|field| reader.choice(&field, ON_FAILURE));
     let queues = table.get("queues").and_then(|field| queues(reader, &field));
+    let mss_clamp = table.get("mss-clamp").and_then(|field| mss_clamp(reader, &field));
+    // Fail closed: a port that should translate must never route private addresses as they are.
     let default_on_failure = if nat.is_some() { api::OnFailure::Drop } else { api::OnFailure::Kernel };
     PlacedInterface {
         value: Interface {
@@ -264,8 +261,10 @@ fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<
             urpf: urpf.unwrap_or_default(),
             on_failure: on_failure.unwrap_or(default_on_failure),
             queues: queues.unwrap_or_default(),
+            mss_clamp,
         },
         name: name_field,
+        nat: nat_field,
         addresses,
     }
 }
@@ -331,6 +330,15 @@ fn queues(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<api::Queues> {
     }
     reader.choice(field, &[("all", ())])?;
     Some(api::Queues::All)
+}
+
+/// Bytes or the word.
+fn mss_clamp(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<api::MssClamp> {
+    if field.value.get_ref().is_str() {
+        return reader.choice(field, &[("mtu", api::MssClamp::Mtu)]);
+    }
+    // A segment of less than 88 bytes is refused by Linux (tcp_min_snd_mss and its relatives).
+    reader.integer::<u16>(field, 88..=9000).map(api::MssClamp::Bytes)
 }
 
 /// Interfaces a dataplane can have.

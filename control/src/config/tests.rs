@@ -31,8 +31,8 @@ fn what_is_said_about_wrong_files() {
         ("single brackets", "[interface]\nname = \"eth0\"\n".into()),
         ("not a table", "router = 3\n".into()),
         // -- not built yet
-        ("later sections", "[nat]\n[[nat.pool]]\nname = \"wan\"\n[rip]\n[ospf]\n[bgp]\n[policy]\n".into()),
-        ("later settings", format!("{ETH0}nat = \"outside\"\n[dataplane]\nexpress = \"on\"\n")),
+        ("later sections", "[rip]\n[ospf]\n[bgp]\n[policy]\n".into()),
+        ("later settings", "[dataplane]\nexpress = \"on\"\n".into()),
         // -- [router]
         ("router", "[router]\nname = \"edge one\"\nrouter-id = \"10.0.0\"\nasn = 0\n".into()),
         ("router id zero", "[router]\nrouter-id = \"0.0.0.0\"\nasn = 23456\n".into()),
@@ -137,6 +137,7 @@ addresses = ["192.0.2.2/30", "10.1.0.0/31"]
 urpf = "strict"
 on-failure = "drop"
 queues = [3, 1]
+mss-clamp = 1360
 
 [[interface]]
 name = "eth1"
@@ -205,6 +206,7 @@ fn a_full_file_and_its_effective_form() {
     urpf = "strict"
     on-failure = "drop"
     queues = [3, 1]
+    mss-clamp = 1360
 
     [[interface]]
     name = "eth1"
@@ -213,6 +215,7 @@ fn a_full_file_and_its_effective_form() {
     urpf = "off"
     on-failure = "kernel"
     queues = "all"
+    # mss-clamp: none
 
     [[static]]
     prefix = "0.0.0.0/0"
@@ -268,6 +271,7 @@ fn a_full_file_and_its_effective_form() {
                     urpf: api::Urpf::Strict,
                     on_failure: api::OnFailure::Drop,
                     queues: api::Queues::Only(vec![3, 1]),
+                    mss_clamp: Some(api::MssClamp::Bytes(1360)),
                 },
                 api::InterfaceConfig {
                     name: "eth1".to_owned(),
@@ -275,8 +279,10 @@ fn a_full_file_and_its_effective_form() {
                     urpf: api::Urpf::Off,
                     on_failure: api::OnFailure::Kernel,
                     queues: api::Queues::All,
+                    mss_clamp: None,
                 },
             ],
+            nat: None,
         }
     );
 }

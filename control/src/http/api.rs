@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use super::advice;
 use super::commit::{self, Commits};
 use super::error::ApiError;
+use super::nat;
 use super::stream::{self, Pages};
 use super::view;
 use crate::config::{self, Loaded};
@@ -53,10 +54,14 @@ impl App {
     ) -> Self {
         Self { handle, commits, config_file, started: Instant::now(), listener }
     }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
 }
 
-type Shared = State<Arc<App>>;
-type Answer<T> = Result<Json<T>, ApiError>;
+pub(super) type Shared = State<Arc<App>>;
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 
 /// A configuration of some million lines fits.
 const MAX_BODY: usize = 256 << 20;
@@ -71,6 +76,7 @@ pub(super) fn local(app: Arc<App>) -> Router {
         .route("/api/v1/diff", post(diff))
         .route("/api/v1/confirm", post(confirm))
         .route("/api/v1/rollback", post(rollback))
+        .merge(nat::changing())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
@@ -109,6 +115,7 @@ fn reading() -> Router<Arc<App>> {
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/workers", get(workers))
         .route("/api/v1/openapi.json", get(openapi))
+        .merge(nat::reading())
 }
 
 async fn read_only(request: Request, next: axum::middleware::Next) -> Response {
@@ -130,7 +137,11 @@ async fn within<T, E: Into<ApiError>>(future: impl Future<Output = Result<T, E>>
 }
 
 /// Asks the dataplane, and takes the one kind of answer that fits.
-async fn ask<T>(handle: &Handle, query: api::Query, take: fn(ReplyBody) -> Option<T>) -> Result<T, ApiError> {
+pub(super) async fn ask<T>(
+    handle: &Handle,
+    query: api::Query,
+    take: fn(ReplyBody) -> Option<T>,
+) -> Result<T, ApiError> {
     take(within(handle.query(query)).await?).ok_or(ApiError::Answer)
 }
 
@@ -186,6 +197,8 @@ async fn prometheus(State(app): Shared) -> Result<Response, ApiError> {
         counters: ask(handle, api::Query::Counters, take::counters).await.ok(),
         workers: ask(handle, api::Query::Workers, take::workers).await.ok(),
         fib: ask(handle, api::Query::Fib { address: None }, take::fib).await.ok(),
+        nat: nat::ask_stats(handle).await.ok().filter(|stats| stats.configured),
+        nat_pools: nat::ask_pools(handle).await.unwrap_or_default(),
         process: metrics::Process::own(),
         protocols: samples(handle).await?,
     };
@@ -269,9 +282,9 @@ struct RouteParameters {
     limit: Option<usize>,
 }
 
-type Parameters<T> = Result<Query<T>, QueryRejection>;
+pub(super) type Parameters<T> = Result<Query<T>, QueryRejection>;
 
-fn parameters<T>(parameters: Parameters<T>) -> Result<T, ApiError> {
+pub(super) fn parameters<T>(parameters: Parameters<T>) -> Result<T, ApiError> {
     parameters.map(|Query(parameters)| parameters).map_err(|error| ApiError::BadRequest(error.body_text()))
 }
 

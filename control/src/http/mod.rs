@@ -3,6 +3,7 @@
 //! ```text
 //!   control.sock (0660) ──▶ api::local    read and write
 //!   [http] listen ────────▶ api::remote   read only: TCP has no access control
+//!                              ├─ nat      sessions, mappings, pools
 //!                              ├─ view     JSON, from the runtime's status and the dataplane's reports
 //!                              ├─ stream   long tables, page by page
 //!                              ├─ commit   apply, confirm, roll back
@@ -15,6 +16,7 @@ pub mod commit;
 mod error;
 mod listen;
 mod lock;
+mod nat;
 mod stream;
 pub mod view;
 

@@ -286,6 +286,69 @@ fn answer(query: &api::Query) -> ReplyBody {
             None => vec![report::FibRoute { prefix: route(0).prefix, nexthop: 7 }],
             Some(_) => Vec::new(),
         }),
+        api::Query::NatStats => ReplyBody::NatStats(api::nat::NatStats {
+            configured: true,
+            sessions: 2,
+            refused: vec![("pool-exhausted".to_owned(), 1)],
+            denied: vec![("no-mapping".to_owned(), 3)],
+            ..Default::default()
+        }),
+        api::Query::NatPools => ReplyBody::NatPools(vec![api::nat::NatPoolReport {
+            name: "wan".to_owned(),
+            addresses: vec!["203.0.113.8".parse().unwrap()],
+            ports: "1024-65535".to_owned(),
+            shared_with: Some("eth0".to_owned()),
+            allocation: "random".to_owned(),
+            filtering: Default::default(),
+            mappings: 1,
+            sessions: 2,
+            ports_total: 64512,
+            free: api::nat::NatPerProtocol { tcp: 64511, udp: 64512, icmp: 64512 },
+            problem: None,
+        }]),
+        api::Query::NatSessions { from, .. } => {
+            let session = api::nat::NatSession {
+                protocol: "tcp".to_owned(),
+                inside: "192.168.0.5:4000".to_owned(),
+                outside: "203.0.113.8:37112".to_owned(),
+                remote: "198.51.100.1:443".to_owned(),
+                state: "established".to_owned(),
+                worker: 0,
+                age_seconds: 3,
+                expires_seconds: 7437,
+            };
+            let next = (from.position == 0).then_some(api::nat::NatCursor { worker: 0, position: 1 });
+            ReplyBody::NatSessions(api::nat::NatSessions { sessions: vec![session], next })
+        }
+        api::Query::NatMappings { .. } => ReplyBody::NatMappings(api::nat::NatMappings {
+            mappings: vec![api::nat::NatMapping {
+                protocol: "tcp".to_owned(),
+                inside: "192.168.0.5:4000".to_owned(),
+                outside: "203.0.113.8:37112".to_owned(),
+                origin: "wan".to_owned(),
+                sessions: 2,
+                worker: 0,
+                age_seconds: 3,
+            }],
+            next: None,
+        }),
+        api::Query::NatSubscribers { .. } => ReplyBody::NatSubscribers(vec![api::nat::NatSubscriber {
+            inside: "192.168.0.5".parse().unwrap(),
+            outside: Some("203.0.113.8".parse().unwrap()),
+            sessions: 2,
+            ports: 1,
+            blocks: 0,
+        }]),
+        api::Query::NatDeterministic(question) => ReplyBody::NatDeterministic(match question {
+            api::NatQuestion::Inside(inside) => Some(api::nat::NatDeterministic {
+                inside: *inside,
+                outside: "203.0.113.8".parse().unwrap(),
+                first_port: 1024,
+                last_port: 1087,
+            }),
+            api::NatQuestion::Outside(..) => None,
+        }),
+        api::Query::NatClear { .. } => ReplyBody::NatCleared { sessions: 2 },
     }
 }
 
@@ -354,8 +417,11 @@ async fn every_described_path_answers_as_described() {
         for (method, operation) in methods.as_object().unwrap() {
             let (method, toml) = (method.to_uppercase(), Some(("application/toml", CONFIG)));
             // An address as parameter, so that optional parts are there too.
-            let path_and_query =
-                if path.ends_with("/fib") { format!("{path}?address=10.0.0.0") } else { path.clone() };
+            let path_and_query = match path.rsplit('/').next() {
+                Some("fib") => format!("{path}?address=10.0.0.0"),
+                Some("deterministic") => format!("{path}?inside=10.0.0.1"),
+                _ => path.clone(),
+            };
             let (status, body) = rig.raw(&method, &path_and_query, toml.filter(|_| method == "POST")).await;
             let described = &operation["responses"][status.to_string()];
             assert!(described.is_object(), "{method} {path} answers {status}: {body:?}");
@@ -395,6 +461,11 @@ async fn wrong_requests_are_answered_in_a_sentence() {
         ("GET", "/api/v1/routes?limit=-1", 400),
         ("GET", "/api/v1/routes?prefix=10.0.0.0/8&address=10.0.0.1", 400),
         ("GET", "/api/v1/fib?address=10.0.0", 400),
+        ("GET", "/api/v1/nat/sessions?inside=10.1.2.3/8", 400),
+        ("GET", "/api/v1/nat/sessions?protocol=sctp", 400),
+        ("GET", "/api/v1/nat/mappings?remote=10.1.2.3", 400),
+        ("GET", "/api/v1/nat/deterministic?outside=10.1.2.3", 400),
+        ("GET", "/api/v1/nat/clear", 405),
         ("POST", "/api/v1/confirm", 409),
         ("POST", "/api/v1/rollback", 409),
     ] {

@@ -227,6 +227,56 @@ fn text(address: &(Ipv4Addr, u8)) -> String {
     format!("{}/{}", address.0, address.1)
 }
 
+/// Address translation in sums; names are those of the metrics.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NatStats {
+    pub configured: bool,
+    pub sessions: u64,
+    pub sessions_limit: u64,
+    pub mappings: u64,
+    pub mappings_limit: u64,
+    pub subscribers: u64,
+    pub sessions_created: u64,
+    pub sessions_expired: u64,
+    pub mappings_created: u64,
+    pub refused: Counts,
+    pub denied: Counts,
+    pub log_written: u64,
+    pub log_dropped: u64,
+    pub log_failed: u64,
+    pub restored: Option<String>,
+    pub memory_bytes: u64,
+}
+
+impl From<millrace_api::nat::NatStats> for NatStats {
+    fn from(stats: millrace_api::nat::NatStats) -> Self {
+        Self {
+            configured: stats.configured,
+            sessions: stats.sessions,
+            sessions_limit: stats.sessions_limit,
+            mappings: stats.mappings,
+            mappings_limit: stats.mappings_limit,
+            subscribers: stats.subscribers,
+            sessions_created: stats.sessions_created,
+            sessions_expired: stats.sessions_expired,
+            mappings_created: stats.mappings_created,
+            refused: Counts(stats.refused),
+            denied: Counts(stats.denied),
+            log_written: stats.log_written,
+            log_dropped: stats.log_dropped,
+            log_failed: stats.log_failed,
+            restored: stats.restored,
+            memory_bytes: stats.memory_bytes,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NatCleared {
+    /// Sessions that were ended.
+    pub sessions: u64,
+}
+
 impl From<report::Counters> for Counters {
     fn from(counters: report::Counters) -> Self {
         Self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_api::report;
+use millrace_api::{nat, report};
 use prometheus::TextEncoder;
 use prometheus::proto;
 
@@ -23,6 +23,9 @@ pub struct Scrape {
     pub counters: Option<report::Counters>,
     pub workers: Option<Vec<report::Worker>>,
     pub fib: Option<report::Fib>,
+    /// Absent too where nothing is translated.
+    pub nat: Option<nat::NatStats>,
+    pub nat_pools: Vec<nat::NatPoolReport>,
     pub process: Option<Process>,
     /// Of the routing protocols that run.
     pub protocols: Vec<Sample>,
@@ -36,6 +39,7 @@ pub fn render(scrape: &Scrape) -> String {
     families.packets(scrape);
     families.workers(scrape);
     families.fib(scrape);
+    families.nat(scrape);
     families.rib(scrape);
     for Sample { metric, labels, value } in &scrape.protocols {
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
@@ -251,6 +255,42 @@ impl Families {
             self.set("millrace_fib_slots", &[table], f64::from(all));
             self.set("millrace_fib_slots_used", &[table], f64::from(used));
         }
+    }
+
+    fn nat(&mut self, scrape: &Scrape) {
+        let Some(stats) = &scrape.nat else { return };
+        let mut in_pools = (0, 0);
+        for pool in &scrape.nat_pools {
+            let name = pool.name.as_str();
+            self.count("millrace_nat_sessions", &[name], pool.sessions);
+            self.count("millrace_nat_mappings", &[name], pool.mappings);
+            self.count("millrace_nat_pool_ports", &[name], pool.ports_total);
+            for (protocol, free) in [("tcp", pool.free.tcp), ("udp", pool.free.udp), ("icmp", pool.free.icmp)]
+            {
+                self.count("millrace_nat_pool_ports_free", &[name, protocol], free);
+            }
+            in_pools = (in_pools.0 + pool.sessions, in_pools.1 + pool.mappings);
+        }
+        self.count("millrace_nat_sessions", &[""], stats.sessions.saturating_sub(in_pools.0));
+        self.count("millrace_nat_mappings", &[""], stats.mappings.saturating_sub(in_pools.1));
+        self.count("millrace_nat_subscribers", &[], stats.subscribers);
+        self.count("millrace_nat_sessions_limit", &[], stats.sessions_limit);
+        self.count("millrace_nat_mappings_limit", &[], stats.mappings_limit);
+        self.count("millrace_nat_sessions_created_total", &[], stats.sessions_created);
+        self.count("millrace_nat_sessions_expired_total", &[], stats.sessions_expired);
+        self.count("millrace_nat_mappings_created_total", &[], stats.mappings_created);
+        for (reason, count) in &stats.refused {
+            self.count("millrace_nat_refused_total", &[reason], *count);
+        }
+        for (reason, count) in &stats.denied {
+            self.count("millrace_nat_denied_total", &[reason], *count);
+        }
+        for (outcome, count) in
+            [("written", stats.log_written), ("dropped", stats.log_dropped), ("failed", stats.log_failed)]
+        {
+            self.count("millrace_nat_log_lines_total", &[outcome], count);
+        }
+        self.count("millrace_nat_memory_bytes", &[], stats.memory_bytes);
     }
 
     fn rib(&mut self, scrape: &Scrape) {

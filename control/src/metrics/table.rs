@@ -42,6 +42,7 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 const INTERFACE: &[&str] = &["interface"];
 const QUEUE: &[&str] = &["interface", "queue"];
 const WORKER: &[&str] = &["worker"];
+const POOL: &[&str] = &["pool"];
 const PROCESS: &[&str] = &["process"];
 
 /// All of them, in the order of the output. Values are bytes, seconds and packets, never multiples.
@@ -198,6 +199,49 @@ pub const METRICS: &[Metric] = &[
         "Differences between routing and forwarding table that the audit found and repaired.",
     ),
     counter("millrace_fib_audit_rounds_total", &[], "Complete comparisons of the two tables."),
+    // -- address translation: absent without [nat]
+    gauge(
+        "millrace_nat_sessions",
+        POOL,
+        "Sessions; those of forwards and one-to-one addresses are in the pool \"\".",
+    ),
+    gauge(
+        "millrace_nat_mappings",
+        POOL,
+        "Mappings; those of forwards and one-to-one addresses are in the pool \"\".",
+    ),
+    gauge("millrace_nat_subscribers", &[], "Inside addresses that hold a port or a session."),
+    gauge("millrace_nat_sessions_limit", &[], "Sessions that are possible."),
+    gauge("millrace_nat_mappings_limit", &[], "Mappings that are possible."),
+    gauge(
+        "millrace_nat_pool_ports",
+        POOL,
+        "Outside ports of the pool for one protocol, all addresses together.",
+    ),
+    gauge(
+        "millrace_nat_pool_ports_free",
+        &["pool", "protocol"],
+        "Outside ports of the pool that are neither taken nor resting: 0 is exhaustion.",
+    ),
+    counter("millrace_nat_sessions_created_total", &[], "Sessions made."),
+    counter("millrace_nat_sessions_expired_total", &[], "Sessions ended by their timers."),
+    counter("millrace_nat_mappings_created_total", &[], "Mappings made."),
+    counter(
+        "millrace_nat_refused_total",
+        &["reason"],
+        "New flows from inside that got no mapping or session, by reason; `pool-exhausted` is a pool without ports.",
+    ),
+    counter(
+        "millrace_nat_denied_total",
+        &["reason"],
+        "Packets from outside that no mapping or filter lets in, by reason.",
+    ),
+    counter(
+        "millrace_nat_log_lines_total",
+        &["outcome"],
+        "Log lines by what became of them: written, dropped (over the rate) or failed (a receiver did not take them).",
+    ),
+    gauge("millrace_nat_memory_bytes", &[], "Memory of sessions, mappings and their indexes."),
     // -- routing table
     gauge("millrace_rib_prefixes", &[], "Prefixes with at least one candidate."),
     gauge("millrace_rib_routes", &["protocol"], "Candidates by where they come from."),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use millrace_api::report;
+use millrace_api::{nat, report};
 
 use super::*;
 use crate::config::Config;
@@ -164,6 +164,37 @@ fn scrape() -> Scrape {
         counters: Some(counters),
         workers: Some(vec![worker]),
         fib: Some(fib),
+        nat: Some(nat::NatStats {
+            configured: true,
+            sessions: 103,
+            mappings: 104,
+            subscribers: 105,
+            sessions_limit: 106,
+            mappings_limit: 107,
+            sessions_created: 108,
+            mappings_created: 109,
+            sessions_expired: 110,
+            refused: named(&["pool-exhausted", "subscriber-ports"], 111),
+            denied: named(&["no-mapping"], 113),
+            log_written: 114,
+            log_dropped: 115,
+            log_failed: 116,
+            restored: None,
+            memory_bytes: 117,
+        }),
+        nat_pools: vec![nat::NatPoolReport {
+            name: "wan".to_owned(),
+            addresses: vec![],
+            ports: String::new(),
+            shared_with: None,
+            allocation: String::new(),
+            filtering: Default::default(),
+            mappings: 4,
+            sessions: 3,
+            ports_total: 118,
+            free: nat::NatPerProtocol { tcp: 119, udp: 120, icmp: 121 },
+            problem: None,
+        }],
         process: Some(Process { start_time_seconds: 91.5, resident_bytes: 92, cpu_seconds: 93.25 }),
         protocols: Vec::new(),
     }
@@ -188,6 +219,7 @@ fn without_a_dataplane_its_metrics_are_absent() {
         counters: None,
         workers: None,
         fib: None,
+        nat: None,
         ..scrape()
     };
     let text = render(&away);

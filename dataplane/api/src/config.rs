@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::nat::NatConfig;
+
 /// The whole of it; sent complete every time, and compared by the dataplane with what is in force.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DataplaneConfig {
@@ -18,6 +20,8 @@ pub struct DataplaneConfig {
     /// UMEM frames in all, shared by every socket. Fixed at start.
     pub frames: u32,
     pub interfaces: Vec<InterfaceConfig>,
+    /// None: nothing is translated.
+    pub nat: Option<NatConfig>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -27,6 +31,16 @@ pub struct InterfaceConfig {
     pub urpf: Urpf,
     pub on_failure: OnFailure,
     pub queues: Queues,
+    pub mss_clamp: Option<MssClamp>,
+}
+
+/// The largest TCP segment a SYN through the interface may announce.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MssClamp {
+    /// What fits the interface's MTU.
+    Mtu,
+    /// This many bytes.
+    Bytes(u16),
 }
 
 /// How sockets are bound and the program attached. Never lowered silently.

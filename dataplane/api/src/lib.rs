@@ -23,15 +23,16 @@
 pub mod config;
 pub mod frame;
 pub mod message;
+pub mod nat;
 pub mod report;
 
 pub use config::{
-    DataplaneConfig, Express, InterfaceConfig, Mode, NatRole, OnFailure, Queues, Scheduling, Urpf,
+    DataplaneConfig, Express, InterfaceConfig, Mode, MssClamp, NatRole, OnFailure, Queues, Scheduling, Urpf,
 };
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
 pub use message::{
-    Member, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request,
-    RequestBody, Via,
+    Member, NatQuestion, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody,
+    Request, RequestBody, Via,
 };
 
 /// Version of this protocol. Peers of different versions refuse each other with both numbers in the message.

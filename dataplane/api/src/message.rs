@@ -6,6 +6,7 @@ use millrace_net::Prefix;
 use serde::{Deserialize, Serialize};
 
 use crate::config::DataplaneConfig;
+use crate::nat::{self, NatCursor, NatFilter};
 use crate::report;
 
 /// One message from control.
@@ -103,11 +104,39 @@ pub enum Query {
     Fib {
         address: Option<Ipv4Addr>,
     },
+    NatStats,
+    NatPools,
+    NatSessions {
+        filter: NatFilter,
+        from: NatCursor,
+        limit: u32,
+    },
+    NatMappings {
+        filter: NatFilter,
+        from: NatCursor,
+        limit: u32,
+    },
+    /// The inside addresses that hold most.
+    NatSubscribers {
+        limit: u32,
+    },
+    /// Where an inside address comes out (RFC 7422), or who is behind an outside endpoint.
+    NatDeterministic(NatQuestion),
+    /// Ends the sessions that fit, and mappings with their last session. It changes no setting, so it may be asked by anybody.
+    NatClear {
+        filter: NatFilter,
+    },
     /// Routes in the FIB after `after` in address order, at most `limit`: the audit and `show fib` page through.
     FibRoutes {
         after: Option<Prefix>,
         limit: u32,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NatQuestion {
+    Inside(Ipv4Addr),
+    Outside(Ipv4Addr, u16),
 }
 
 /// One message from the dataplane.
@@ -158,6 +187,16 @@ pub enum ReplyBody {
     Nexthops(Vec<report::Nexthop>),
     Fib(report::Fib),
     FibRoutes(Vec<report::FibRoute>),
+    NatStats(nat::NatStats),
+    NatPools(Vec<nat::NatPoolReport>),
+    NatSessions(nat::NatSessions),
+    NatMappings(nat::NatMappings),
+    NatSubscribers(Vec<nat::NatSubscriber>),
+    /// None: no deterministic pool has it.
+    NatDeterministic(Option<nat::NatDeterministic>),
+    NatCleared {
+        sessions: u64,
+    },
 }
 
 /// An op that could not be carried out, by its index in the batch.

@@ -1,5 +1,6 @@
 //! `millrace show …`: each kind of state as a table for people, or as the API's own JSON.
 
+pub(super) mod nat;
 mod routes;
 mod tables;
 
@@ -47,6 +48,11 @@ pub(super) enum What {
     Nexthops(Json),
     /// Neighbours on the links
     Neighbors(Json),
+    /// Address translation: sessions, mappings, pools, sums
+    Nat {
+        #[command(subcommand)]
+        what: nat::Nat,
+    },
     /// Packets by what became of them
     Counters(Counted),
     /// Why packets were not forwarded, and what to do about it
@@ -120,6 +126,7 @@ pub(super) fn show(client: &Client, what: &What, out: &mut Out) -> Result<Exit, 
         What::Fib { address: None, routes: false, json } => either(client, "fib", *json, out, tables::fib),
         What::Nexthops(json) => either(client, "nexthops", *json, out, tables::nexthops),
         What::Neighbors(json) => either(client, "neighbors", *json, out, tables::neighbors),
+        What::Nat { what } => nat::show(client, what, out),
         What::Counters(counted) => either(client, "counters", counted.json, out, |view, out| {
             tables::counters(view, counted.all, out)
         }),
