@@ -553,7 +553,7 @@ async fn a_good_configuration_is_put_in_force_and_a_bad_one_is_not() {
     let before = rig.handle.config();
     for (kind, body, status, error) in [
         ("application/toml", "[[interface]]\nname = 7\n".to_owned(), 422, "the configuration is not right"),
-        ("application/json", rig.file("bad.toml", "[nat]\n"), 422, "the configuration is not right"),
+        ("application/json", rig.file("bad.toml", "[router\n"), 422, "the configuration is not right"),
         ("application/json", "{\"file\": \"relative.toml\"}".to_owned(), 400, "not an absolute path"),
         ("application/json", "{\"name\": \"x\"}".to_owned(), 400, "not {\"file\": \"/path\"}"),
         ("application/json; charset=utf-8", "[1".to_owned(), 400, "not {\"file\": \"/path\"}"),

@@ -135,8 +135,8 @@ fn pools(reader: &mut Reader<'_>, placed: &PlacedNat<'_>, interfaces: &[PlacedIn
                             problem.help(format!("to share it with the host write interface = \"{name}\"")),
                         );
                     }
-                    taken.push(((first, last), &pool.name));
                 }
+                taken.extend(ranges.iter().map(|range| (*range, pool.name.as_str())));
             }
         }
         deterministic(reader, pool, place.deterministic.as_ref());
