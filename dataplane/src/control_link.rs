@@ -136,6 +136,10 @@ impl ControlLink {
             return error("another connection is in control; only queries are answered here");
         }
         match body {
+            // Fail closed: nothing is routed as it is that should be translated.
+            RequestBody::Configure(config) if config.nat.is_some() => ReplyBody::ConfigRefused {
+                reason: "this dataplane does not translate addresses yet".into(),
+            },
             RequestBody::Configure(config) => match dataplane.configure(config) {
                 Ok(configured) => ReplyBody::Configured { restart: configured.restart },
                 Err(refused) => {
