@@ -137,9 +137,9 @@ impl ControlLink {
         }
         match body {
             // Fail closed: nothing is routed as it is that should be translated.
-            RequestBody::Configure(config) if config.nat.is_some() => ReplyBody::ConfigRefused {
-                reason: "this dataplane does not translate addresses yet".into(),
-            },
+            RequestBody::Configure(config) if config.nat.is_some() => {
+                ReplyBody::ConfigRefused { reason: "this dataplane does not translate addresses yet".into() }
+            }
             RequestBody::Configure(config) => match dataplane.configure(config) {
                 Ok(configured) => ReplyBody::Configured { restart: configured.restart },
                 Err(refused) => {
