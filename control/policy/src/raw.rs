@@ -26,32 +26,36 @@
 //! set = { preference = 200, tag = 7, communities-add = ["65001:100"], prepend = { as = "own", times = 2 } }
 //! ```
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefix_list: Vec<PrefixList>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub as_path_set: Vec<AsPathSet>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub community_set: Vec<CommunitySet>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rule_list: Vec<RuleList>,
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PrefixList {
     pub name: String,
     pub entries: Vec<PrefixEntry>,
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum PrefixEntry {
     Exactly(String),
     Lengths(PrefixLengths),
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PrefixLengths {
     pub prefix: String,
@@ -60,14 +64,14 @@ pub struct PrefixLengths {
     pub action: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AsPathSet {
     pub name: String,
     pub patterns: Vec<String>,
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CommunitySet {
     pub name: String,
@@ -76,16 +80,16 @@ pub struct CommunitySet {
     pub quantifier: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RuleList {
     pub name: String,
     pub default: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rule: Vec<Rule>,
 }
 
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Rule {
     pub name: Option<String>,
@@ -101,10 +105,11 @@ pub struct Rule {
     pub as_path_length: Option<Number>,
     pub origin: Option<String>,
     pub action: Option<String>,
+    #[serde(skip_serializing_if = "Set::is_empty")]
     pub set: Set,
 }
 
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Set {
     pub metric: Option<Number>,
@@ -120,7 +125,13 @@ pub struct Set {
     pub communities_remove: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+impl Set {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Prepend {
     #[serde(rename = "as")]
@@ -128,7 +139,7 @@ pub struct Prepend {
     pub times: Option<i64>,
 }
 
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum OneOrMany {
     One(String),
@@ -136,7 +147,7 @@ pub enum OneOrMany {
 }
 
 /// A number, or text that has one in it: a range, a sum.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Number {
     Integer(i64),

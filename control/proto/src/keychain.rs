@@ -157,6 +157,11 @@ impl KeyChain {
         &self.keys
     }
 
+    /// Whether traffic stops when the last key has run out.
+    pub const fn fail_secure(&self) -> bool {
+        self.fail_secure
+    }
+
     /// The key to send with: of those whose send lifetime holds the one that began last, so that a rollover takes
     /// effect at once; of equals the lowest id. None: nothing may be sent.
     pub fn send_key(&self, now: UnixTime) -> Option<SendKey<'_>> {

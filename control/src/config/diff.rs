@@ -1,6 +1,7 @@
 //! What lies between two configurations, setting by setting, and what it takes to put each change into effect.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,8 @@ const FIXED_AT_START: &str = "dataplane.";
 
 /// Every difference, by section and name. Empty: the two mean the same.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    let (old_settings, new_settings) = (settings(old), settings(new));
+    let marks = RandomState::new();
+    let (old_settings, new_settings) = (settings(old, &marks), settings(new, &marks));
     let mut names: Vec<_> = old_settings.keys().chain(new_settings.keys()).collect();
     names.sort_unstable();
     names.dedup();
@@ -100,17 +102,27 @@ fn file_change(old: &StaticRoute, new: &StaticRoute) -> (String, String) {
 type Name = (u8, String);
 
 /// The configuration as settings with the values they have in a file; defaults included.
-fn settings(config: &Config) -> BTreeMap<Name, Setting<'_>> {
+fn settings<'c>(config: &'c Config, marks: &RandomState) -> BTreeMap<Name, Setting<'c>> {
     let mut out = BTreeMap::new();
     let text = |value: String| Setting::Text(value);
     // The effective configuration is one `key = value` a line: the settings are read off it.
     let mut section = (0, String::new());
     let mut entries: BTreeMap<String, u32> = BTreeMap::new();
+    let (mut rule_list, mut rule) = (String::new(), 0);
     let printed = Config { statics: Vec::new(), ..config.clone() }.to_string();
     for line in printed.lines() {
         if let Some(header) = line.strip_prefix('[') {
             let header = header.trim_matches(['[', ']']);
             section = (rank(header), header.to_owned());
+            // Rules have an order and perhaps no name: they are numbered in their list.
+            match header {
+                RULE => {
+                    rule += 1;
+                    section.1 = format!("{rule_list} rule {rule}");
+                }
+                RULE_CHANGES => section.1 = format!("{rule_list} rule {rule} set"),
+                _ => {}
+            }
         } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             if naming_key(&section.1) == Some(key) {
                 // Where the order counts the position is the name; where a name can stand twice it gets a number.
@@ -118,8 +130,15 @@ fn settings(config: &Config) -> BTreeMap<Name, Setting<'_>> {
                 let plain = if by_position { section.1.clone() } else { format!("{} {value}", section.1) };
                 let nth = entries.entry(plain.clone()).and_modify(|n| *n += 1).or_insert(1);
                 section.1 = if by_position || 1 < *nth { format!("{plain} {nth}") } else { plain };
+                if section.1.starts_with("policy.rule-list ") {
+                    (rule_list, rule) = (section.1.clone(), 0);
+                }
                 let present = if by_position { value } else { "present" };
                 out.insert((section.0, section.1.clone()), text(present.to_owned()));
+            } else if key == "secret" {
+                // Different secrets differ, and none is shown.
+                let mark = format!("not shown ({:08x})", marks.hash_one(value) >> 32);
+                out.insert((section.0, format!("{}.{key}", section.1)), text(mark));
             } else {
                 out.insert((section.0, format!("{}.{key}", section.1)), text(value.to_owned()));
             }
@@ -136,10 +155,18 @@ fn settings(config: &Config) -> BTreeMap<Name, Setting<'_>> {
     out
 }
 
+const RULE: &str = "policy.rule-list.rule";
+const RULE_CHANGES: &str = "policy.rule-list.rule.set";
+
 /// The key that tells the entries of a repeated section apart; the effective configuration has it first.
 fn naming_key(section: &str) -> Option<&'static str> {
     match section {
-        "interface" | "nat.pool" => Some("name"),
+        "interface" | "nat.pool" | "key-chain" | "rip.interface" => Some("name"),
+        "policy.prefix-list" | "policy.as-path-set" | "policy.community-set" | "policy.rule-list" => {
+            Some("name")
+        }
+        "key-chain.key" => Some("id"),
+        "rip.redistribute" => Some("protocol"),
         "nat.source" => Some("from"),
         "nat.forward" | "nat.static" => Some("outside"),
         _ => None,

@@ -10,17 +10,23 @@
 
 mod check;
 mod diff;
+mod key_chain;
 mod model;
 mod nat;
+mod policy;
 mod prefix_file;
 mod print;
 mod problem;
 mod read;
+mod redistribute;
 mod reference;
+mod reference_routing;
+mod rip;
 mod sections;
 mod statics;
 
 pub use diff::{Change, Effect, diff};
+pub use key_chain::KeyChains;
 pub use model::{
     Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Policy, Rip, Router, StaticRoute,
     StaticTarget, StaticVia,
@@ -67,5 +73,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, ConfigError> {
     Ok(Loaded { config, warnings: problems })
 }
 
+#[cfg(test)]
+mod routing_tests;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use millrace_net::Prefix;
 use millrace_policy::{Policies, raw};
 use millrace_rib::Protocol;
 
+use super::key_chain::KeyChains;
 use crate::protocols::redistribute::Redistribute;
 
 /// One whole configuration. Comparing two says whether anything changed.
@@ -25,6 +26,7 @@ pub struct Config {
     /// None: no TCP listener.
     pub http: Option<Http>,
     pub kernel: Kernel,
+    pub key_chains: KeyChains,
     pub policy: Policy,
     /// None: RIP does not run.
     pub rip: Option<Rip>,

@@ -1,10 +1,12 @@
 //! The effective configuration as a file of its own: every default written out. Loading it gives the same `Config`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use millrace_api as api;
+use millrace_policy::raw;
 
-use super::model::{Config, StaticRoute, StaticTarget};
+use super::model::{Config, Policy, StaticRoute, StaticTarget};
 use super::sections::{EXPRESS, MIRRORS, MODES, NAT_ROLES, ON_FAILURE, SCHEDULING, URPF, name_of};
 
 impl fmt::Display for Config {
@@ -45,11 +47,39 @@ impl fmt::Display for Config {
         if let Some(nat) = &self.nat {
             super::nat::print(f, nat)?;
         }
+        super::key_chain::print(f, &self.key_chains)?;
+        f.write_str(&self.policy.to_toml())?;
+        if let Some(rip) = &self.rip {
+            rip.fmt(f)?;
+        }
         match &self.http {
             Some(http) => writeln!(f, "\n[http]\nlisten = \"{}\"", http.listen)?,
             None => writeln!(f, "\n# [http] absent: no TCP listener")?,
         }
         writeln!(f, "\n[kernel]\nmirror = \"{}\"", name_of(MIRRORS, &self.kernel.mirror))
+    }
+}
+
+impl Policy {
+    /// As it was written.
+    fn to_toml(&self) -> String {
+        if self.raw == raw::Policy::default() {
+            return String::new();
+        }
+        let document = BTreeMap::from([("policy", &self.raw)]);
+        // Strings, numbers and lists of them: there is nothing TOML has no form for.
+        format!("\n{}", toml::to_string(&document).unwrap_or_default())
+    }
+}
+
+impl Config {
+    /// The effective configuration without passwords and keys, for whoever may look.
+    pub fn without_secrets(&self) -> String {
+        let hide = |line: &str| match line.strip_prefix("secret = ") {
+            Some(_) => "secret = \"…\" # not shown".to_owned(),
+            None => line.to_owned(),
+        };
+        self.to_string().lines().map(hide).fold(String::new(), |text, line| text + &line + "\n")
     }
 }
 

@@ -105,6 +105,15 @@ impl<'s> Reader<'s> {
         Some(Table { section, title, span: value.span(), entries })
     }
 
+    /// The value of a key that has to be there.
+    pub(super) fn required<'d>(&mut self, table: &Table<'d>, name: &'static str) -> Option<Field<'d>> {
+        let found = table.get(name);
+        if found.is_none() {
+            self.missing(table, name);
+        }
+        found
+    }
+
     /// Every table of a repeated section.
     pub(super) fn tables<'d>(&mut self, section: Section, value: &'d Spanned<DeValue<'d>>) -> Vec<Table<'d>> {
         let DeValue::Array(items) = value.get_ref() else {

@@ -5,6 +5,11 @@ mod nat;
 
 pub(super) use nat::{FILTERING, FORWARD, LOG, NAT, ONE_TO_ONE, POOL, SOURCE};
 
+use super::reference_routing::POLICY_PARTS;
+pub(super) use super::reference_routing::{
+    KEY, KEY_CHAIN, POLICY, RIP, RIP_DEFAULT, RIP_INTERFACE, RIP_OFFSET, RIP_REDISTRIBUTE,
+};
+
 /// A table of the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
@@ -26,7 +31,12 @@ pub struct Key {
     pub help: &'static str,
 }
 
-const fn key(name: &'static str, expected: &'static str, default: &'static str, help: &'static str) -> Key {
+pub(super) const fn key(
+    name: &'static str,
+    expected: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Key {
     Key { name, expected, default, help }
 }
 
@@ -252,8 +262,31 @@ pub(super) const KERNEL: Section = Section {
 };
 
 /// Every section, in the order of the reference.
-pub const SECTIONS: &[Section] =
-    &[ROUTER, DATAPLANE, INTERFACE, STATIC, NAT, POOL, SOURCE, FORWARD, ONE_TO_ONE, LOG, HTTP, KERNEL];
+pub const SECTIONS: &[Section] = &[
+    ROUTER,
+    DATAPLANE,
+    INTERFACE,
+    STATIC,
+    KEY_CHAIN,
+    KEY,
+    POLICY,
+    POLICY_PARTS[0],
+    POLICY_PARTS[1],
+    POLICY_PARTS[2],
+    POLICY_PARTS[3],
+    POLICY_PARTS[4],
+    RIP,
+    RIP_INTERFACE,
+    RIP_REDISTRIBUTE,
+    NAT,
+    POOL,
+    SOURCE,
+    FORWARD,
+    ONE_TO_ONE,
+    LOG,
+    HTTP,
+    KERNEL,
+];
 
 /// Whether `name` is a section under the section `parent`: `nat.pool` under `nat`.
 pub(super) fn is_section(parent: &str, name: &str) -> bool {
@@ -261,8 +294,7 @@ pub(super) fn is_section(parent: &str, name: &str) -> bool {
 }
 
 /// Sections of later versions, refused with these words.
-pub(super) const NOT_BUILT: &[(&str, &str)] =
-    &[("rip", "RIP"), ("ospf", "OSPF"), ("bgp", "BGP"), ("policy", "routing policy")];
+pub(super) const NOT_BUILT: &[(&str, &str)] = &[("ospf", "OSPF"), ("bgp", "BGP")];
 
 /// The reference as a Markdown document.
 pub fn markdown() -> String {

@@ -86,6 +86,20 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
     if let Some(table) = section(reader, document, reference::KERNEL) {
         config.kernel = kernel(reader, &table);
     }
+    if let Some(value) = document.get(reference::KEY_CHAIN.name) {
+        config.key_chains = super::key_chain::key_chains(reader, value);
+    }
+    if let Some(value) = document.get(reference::POLICY.name) {
+        config.policy = super::policy::policy(reader, value);
+    }
+    if let Some(value) = document.get(reference::RIP.name) {
+        let around = super::rip::Around {
+            policies: &config.policy.policies,
+            chains: &config.key_chains,
+            interfaces: &interfaces,
+        };
+        config.rip = super::rip::rip(reader, value, &around);
+    }
     check::interfaces(reader, &interfaces);
     check::statics(reader, &statics, &interfaces);
     nat::check::nat(reader, nat.as_ref(), &interfaces);

@@ -31,7 +31,7 @@ fn what_is_said_about_wrong_files() {
         ("single brackets", "[interface]\nname = \"eth0\"\n".into()),
         ("not a table", "router = 3\n".into()),
         // -- not built yet
-        ("later sections", "[rip]\n[ospf]\n[bgp]\n[policy]\n".into()),
+        ("later sections", "[ospf]\n[bgp]\n".into()),
         ("later settings", "[dataplane]\nexpress = \"on\"\n".into()),
         // -- [router]
         ("router", "[router]\nname = \"edge one\"\nrouter-id = \"10.0.0\"\nasn = 0\n".into()),

@@ -247,7 +247,7 @@ async fn status(State(app): Shared) -> Answer<view::Status> {
 async fn configuration(State(app): Shared) -> Answer<view::Config> {
     Ok(Json(view::Config {
         file: app.config_file.display().to_string(),
-        toml: app.handle.config().to_string(),
+        toml: app.handle.config().without_secrets(),
         confirm: app.commits.pending().await,
     }))
 }
