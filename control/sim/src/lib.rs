@@ -19,6 +19,7 @@
 pub mod loops;
 pub mod network;
 pub mod oracle;
+pub mod ospf;
 pub mod report;
 pub mod rip;
 pub mod router;

@@ -27,6 +27,7 @@ pub struct Network<R> {
     rng: Rng,
     last_change: Instant,
     loops: LoopWatch,
+    watches_loops: bool,
 }
 
 struct Node<R> {
@@ -75,6 +76,7 @@ impl<R: Router> Network<R> {
             rng: Rng::new(seed),
             last_change: Instant::ZERO,
             loops: LoopWatch::default(),
+            watches_loops: true,
         };
         for r in 0..network.nodes.len() {
             network.start(r);
@@ -118,6 +120,11 @@ impl<R: Router> Network<R> {
 
     pub fn loops(&self) -> &LoopWatch {
         &self.loops
+    }
+
+    /// In large networks following packets after every change costs more than everything else.
+    pub fn stop_watching_loops(&mut self) {
+        self.watches_loops = false;
     }
 
     /// Frames that were put on a segment so far.
@@ -269,6 +276,9 @@ impl<R: Router> Network<R> {
 
     fn note_change(&mut self, prefix: Prefix) {
         self.last_change = self.now;
+        if !self.watches_loops {
+            return;
+        }
         let mut loops = std::mem::take(&mut self.loops);
         loops.check(self, prefix);
         self.loops = loops;

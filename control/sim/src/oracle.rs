@@ -50,8 +50,9 @@ pub fn tables<R: Router>(network: &Network<R>, measure: Measure) -> Vec<BTreeMap
         })
         .collect();
     let connected: Vec<BTreeSet<Prefix>> = (0..topology.routers).map(|r| network.connected(r)).collect();
-    // As many rounds as a path has hops (Bellman and Ford).
-    for _ in 0..topology.routers {
+    // As many rounds as the longest path has hops (Bellman and Ford).
+    let mut learned = true;
+    while std::mem::take(&mut learned) {
         for (s, (members, cost)) in topology.segments.iter().enumerate() {
             if network.segment_state(s) != SegmentState::Up {
                 continue;
@@ -67,7 +68,7 @@ pub fn tables<R: Router>(network: &Network<R>, measure: Measure) -> Vec<BTreeMap
                             continue;
                         }
                         let metric = best.metric + u32::from(*cost);
-                        learn(&mut tables[pupil], prefix, metric, gateway, measure);
+                        learned |= learn(&mut tables[pupil], prefix, metric, gateway, measure);
                     }
                 }
             }
@@ -79,20 +80,24 @@ pub fn tables<R: Router>(network: &Network<R>, measure: Measure) -> Vec<BTreeMap
     tables
 }
 
+/// Says whether the table has changed.
 fn learn(
     table: &mut BTreeMap<Prefix, Best>,
     prefix: Prefix,
     metric: u32,
     gateway: Ipv4Addr,
     measure: Measure,
-) {
+) -> bool {
     if measure.infinity <= metric {
-        return;
+        return false;
     }
     match table.get_mut(&prefix) {
-        Some(best) if best.metric < metric => {}
-        Some(best) if best.metric == metric => drop(best.gateways.insert(gateway)),
-        Some(_) | None => drop(table.insert(prefix, Best { metric, gateways: BTreeSet::from([gateway]) })),
+        Some(best) if best.metric < metric => false,
+        Some(best) if best.metric == metric => best.gateways.insert(gateway),
+        Some(_) | None => {
+            table.insert(prefix, Best { metric, gateways: BTreeSet::from([gateway]) });
+            true
+        }
     }
 }
 

@@ -121,10 +121,7 @@ fn a_changed_secret_shows_as_a_change_and_not_as_itself() {
     assert_eq!(diff(&config, &config), []);
     let other = read(&FULL.replace("the next one", "quite another")).unwrap().config;
     let changes = diff(&config, &other);
-    assert_eq!(
-        changes.iter().map(|c| c.setting.as_str()).collect::<Vec<_>>(),
-        ["key-chain.key 2.secret"]
-    );
+    assert_eq!(changes.iter().map(|c| c.setting.as_str()).collect::<Vec<_>>(), ["key-chain.key 2.secret"]);
     assert!(!format!("{changes:?}").contains("another"), "{changes:?}");
     let other = read(&FULL.replace("tag = 9", "tag = 10").replace("cost = 2", "cost = 3")).unwrap().config;
     let settings: Vec<_> = diff(&config, &other).into_iter().map(|c| (c.setting, c.old, c.new)).collect();
