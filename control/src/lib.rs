@@ -1,6 +1,7 @@
 //! The routing process, and the millrace command.
 #![forbid(unsafe_code)]
 
+pub mod bfd;
 pub mod cli;
 pub mod clock;
 pub mod config;

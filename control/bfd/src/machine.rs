@@ -31,6 +31,18 @@ pub enum Client {
     Bgp,
 }
 
+impl Client {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Static => "static",
+            Self::Rip => "rip",
+            Self::Ospf => "ospf",
+            Self::Bgp => "bgp",
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// The whole configuration; an equal one changes nothing.

@@ -3,7 +3,7 @@
 //! ```text
 //!   insert/remove(prefix, route) ─▶ candidates of the prefix ─▶ choice ─▶ what the dataplane was told? ─▶ Delta
 //!                                        │ target (interned)      ▲
-//!   set_interface(up/down) ──────────▶ next-hop group ── kind ────┘
+//!   set_interface, set_silent ───────▶ next-hop group ── kind ────┘
 //!                                        │ gateways               ▲
 //!                                      next-hop tracking ─────────┘ (longest match in this same table)
 //! ```

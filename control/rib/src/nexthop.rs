@@ -30,6 +30,8 @@ pub enum Via {
     Gateway(Ipv4Addr),
     /// A neighbour on a known link: usable while the interface is up.
     OnLink { interface: IfIndex, gateway: Ipv4Addr },
+    /// The same, and not while it is known that the neighbour does not answer ([`crate::Rib::set_silent`]).
+    Watched { interface: IfIndex, gateway: Ipv4Addr },
     /// Destinations are themselves neighbours on this interface.
     Interface(IfIndex),
 }
@@ -139,14 +141,15 @@ pub(crate) fn normalise(nexthops: &mut Vec<Nexthop>) {
     nexthops.dedup_by_key(|nexthop| nexthop.via);
 }
 
-/// What `target` comes to, given which interfaces are up and what gateways come to; none: it cannot be used.
+/// What `target` comes to, given what on the links can be used and what gateways come to; none: it cannot be used.
+/// `is_usable` is not asked about gateways.
 ///
 /// Next hops that cannot be used are left out; a set that leads somewhere prefers gateways to an interface, and an
 /// interface to a blackhole. A gateway's weight is shared among the paths it resolves to.
 pub(crate) fn combine(
     target: &Target,
     max_paths: usize,
-    is_up: impl Fn(IfIndex) -> bool,
+    is_usable: impl Fn(Via) -> bool,
     mut resolve: impl FnMut(Ipv4Addr) -> Found,
 ) -> Option<Kind> {
     let nexthops = match target {
@@ -162,13 +165,13 @@ pub(crate) fn combine(
     for nexthop in nexthops {
         let weight = u64::from(nexthop.weight.max(1));
         match nexthop.via {
-            Via::OnLink { interface, gateway } => {
-                if is_up(interface) {
+            Via::OnLink { interface, gateway } | Via::Watched { interface, gateway } => {
+                if is_usable(nexthop.via) {
                     shares.push(Share { interface, gateway, part: weight, of: 1 });
                 }
             }
             Via::Interface(interface) => {
-                if is_up(interface) {
+                if is_usable(nexthop.via) {
                     glean = glean.or(Some(interface));
                 }
             }
@@ -287,7 +290,11 @@ mod tests {
         Nexthop { via: Via::OnLink { interface: IfIndex(interface), gateway }, weight: 1 }
     }
 
-    /// Interface 1 is up. A, B and C are on it, FAR is reached through A and B (1:2), DARK is in a blackhole.
+    fn watched(gateway: Ipv4Addr) -> Nexthop {
+        Nexthop { via: Via::Watched { interface: IfIndex(1), gateway }, weight: 1 }
+    }
+
+    /// Interface 1 is up, and B is silent there. A, B and C are on it, FAR is reached through A and B (1:2), DARK is in a blackhole.
     fn resolve(gateway: Ipv4Addr) -> Found {
         match gateway {
             A | B | C => Found::Paths(vec![path(gateway, 1)]),
@@ -326,6 +333,7 @@ mod tests {
             ("odd large ones too", vec![via(A, 1021), via(B, 1)], forward(&[path(A, 256), path(B, 1)])),
             ("on a link that is up", vec![link(1, A), link(2, B)], forward(&[path(A, 1)])),
             ("on a link that is down", vec![link(2, B)], None),
+            ("a watched one that is silent", vec![watched(A), watched(B)], forward(&[path(A, 1)])),
             ("an interface", vec![glean(1)], Some(Kind::Glean(IfIndex(1)))),
             ("an interface that is down", vec![glean(2)], None),
             ("gateways before interfaces", vec![glean(1), via(A, 1)], forward(&[path(A, 1)])),
@@ -338,7 +346,12 @@ mod tests {
             ),
         ];
         for (name, nexthops, expected) in cases {
-            let kind = combine(&Target::via(nexthops), 3, |interface| interface == IfIndex(1), resolve);
+            let is_usable = |via| match via {
+                Via::OnLink { interface, .. } | Via::Interface(interface) => interface == IfIndex(1),
+                Via::Watched { interface, gateway } => interface == IfIndex(1) && gateway != B,
+                Via::Gateway(_) => false,
+            };
+            let kind = combine(&Target::via(nexthops), 3, is_usable, resolve);
             assert_eq!(kind, expected, "{name}");
         }
     }

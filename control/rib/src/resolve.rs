@@ -13,8 +13,19 @@ use crate::tracker::{Look, Search};
 impl Rib {
     /// What a target comes to with what is known of its gateways.
     pub(crate) fn resolved(&self, target: &Target) -> Option<Kind> {
-        let is_up = |interface| self.up.contains(&interface);
-        nexthop::combine(target, self.settings.max_paths, is_up, |gateway| self.tracker.found(gateway))
+        let is_usable = |via| self.is_usable(via);
+        nexthop::combine(target, self.settings.max_paths, is_usable, |gateway| self.tracker.found(gateway))
+    }
+
+    /// Whether packets get to the far side of a link.
+    fn is_usable(&self, via: Via) -> bool {
+        match via {
+            Via::OnLink { interface, .. } | Via::Interface(interface) => self.up.contains(&interface),
+            Via::Watched { interface, gateway } => {
+                self.up.contains(&interface) && !self.silent.contains(&(interface, gateway))
+            }
+            Via::Gateway(_) => false,
+        }
     }
 
     /// Searches for a gateway anew. True if the outcome differs from the last one.
@@ -109,14 +120,16 @@ impl Rib {
     fn resolved_in(&self, target: &Target, search: &mut Search) -> Option<Kind> {
         for nexthop in target.nexthops() {
             match nexthop.via {
-                Via::OnLink { interface, .. } | Via::Interface(interface) => {
+                Via::OnLink { interface, .. }
+                | Via::Watched { interface, .. }
+                | Via::Interface(interface) => {
                     search.interfaces.insert(interface);
                 }
                 Via::Gateway(_) => {}
             }
         }
-        let is_up = |interface| self.up.contains(&interface);
-        nexthop::combine(target, self.settings.max_paths, is_up, |gateway| self.resolve(gateway, search))
+        let is_usable = |via| self.is_usable(via);
+        nexthop::combine(target, self.settings.max_paths, is_usable, |gateway| self.resolve(gateway, search))
     }
 
     /// Why a gateway is not usable; none if it is.

@@ -69,6 +69,8 @@ pub struct Rib {
     pub(crate) sets: Sets,
     pub(crate) tracker: Tracker,
     pub(crate) up: BTreeSet<IfIndex>,
+    /// Neighbours that are known not to answer.
+    pub(crate) silent: BTreeSet<(IfIndex, Ipv4Addr)>,
     pub(crate) candidates: [usize; Protocol::ALL.len()],
     /// Routes the dataplane has.
     pub(crate) routes: usize,
@@ -105,6 +107,7 @@ impl Rib {
             sets: Sets::default(),
             tracker: Tracker::default(),
             up: BTreeSet::new(),
+            silent: BTreeSet::new(),
             candidates: [0; Protocol::ALL.len()],
             routes: 0,
             tags: BTreeMap::new(),
@@ -188,13 +191,37 @@ impl Rib {
             return;
         }
         self.tracker.interface_changed(interface);
-        let direct = self.sets.held().filter(|(_, set)| {
-            set.target.nexthops().iter().any(|nexthop| match nexthop.via {
-                Via::OnLink { interface: on, .. } | Via::Interface(on) => on == interface,
-                Via::Gateway(_) => false,
-            })
+        self.stale(|via| match via {
+            Via::OnLink { interface: on, .. } | Via::Watched { interface: on, .. } | Via::Interface(on) => {
+                on == interface
+            }
+            Via::Gateway(_) => false,
         });
-        self.stale_sets.extend(direct.map(|(id, _)| id));
+    }
+
+    /// Whether a neighbour is known not to answer: [`Via::Watched`] then cannot be used. Unknown ones are thought to
+    /// answer.
+    pub fn set_silent(&mut self, interface: IfIndex, neighbor: Ipv4Addr, silent: bool) {
+        let key = (interface, neighbor);
+        let changed = if silent { self.silent.insert(key) } else { self.silent.remove(&key) };
+        if !changed {
+            return;
+        }
+        self.tracker.interface_changed(interface);
+        self.stale(|via| via == Via::Watched { interface, gateway: neighbor });
+    }
+
+    /// Whether [`Rib::set_silent`] has said so.
+    pub fn is_silent(&self, interface: IfIndex, neighbor: Ipv4Addr) -> bool {
+        self.silent.contains(&(interface, neighbor))
+    }
+
+    /// Sets with such a next hop are computed again.
+    fn stale(&mut self, concerned: impl Fn(Via) -> bool) {
+        let sets = self.sets.held();
+        let stale =
+            sets.filter(|(_, set)| set.target.nexthops().iter().any(|nexthop| concerned(nexthop.via)));
+        self.stale_sets.extend(stale.map(|(id, _)| id));
     }
 
     pub fn set_settings(&mut self, settings: Settings) {
@@ -482,7 +509,7 @@ impl Rib {
 fn gateways(target: &Target) -> Vec<Ipv4Addr> {
     let gateways = target.nexthops().iter().filter_map(|nexthop| match nexthop.via {
         Via::Gateway(gateway) => Some(gateway),
-        Via::OnLink { .. } | Via::Interface(_) => None,
+        Via::OnLink { .. } | Via::Watched { .. } | Via::Interface(_) => None,
     });
     gateways.collect()
 }

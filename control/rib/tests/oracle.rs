@@ -16,6 +16,7 @@ use proptest::prelude::*;
 struct Oracle {
     candidates: BTreeMap<(Prefix, Protocol, u16), Route>,
     up: BTreeSet<IfIndex>,
+    silent: BTreeSet<(IfIndex, Ipv4Addr)>,
     settings: Settings,
 }
 
@@ -97,10 +98,15 @@ impl Oracle {
                 Via::OnLink { interface, gateway } if self.up.contains(&interface) => {
                     add(&mut shares, (interface, gateway), (weight, 1));
                 }
+                Via::Watched { interface, gateway }
+                    if self.up.contains(&interface) && !self.silent.contains(&(interface, gateway)) =>
+                {
+                    add(&mut shares, (interface, gateway), (weight, 1));
+                }
                 Via::Interface(interface) if self.up.contains(&interface) => {
                     others.insert(0, Kind::Glean(interface))
                 }
-                Via::OnLink { .. } | Via::Interface(_) => {}
+                Via::OnLink { .. } | Via::Watched { .. } | Via::Interface(_) => {}
                 Via::Gateway(gateway) => match self.gateway(gateway, path) {
                     Some(Reached::Paths(paths)) => {
                         let weights = weights(&paths);
@@ -144,7 +150,10 @@ impl Oracle {
                             Via::Interface(interface) if self.up.contains(&interface) => {
                                 return Some(on(interface));
                             }
-                            Via::Interface(_) | Via::OnLink { .. } | Via::Gateway(_) => {}
+                            Via::Interface(_)
+                            | Via::OnLink { .. }
+                            | Via::Watched { .. }
+                            | Via::Gateway(_) => {}
                         }
                     }
                 }
@@ -202,6 +211,7 @@ enum Step {
     Remove(Prefix, Protocol, u16),
     RemoveMany(u8, Protocol, u16),
     Interface(IfIndex, bool),
+    Silent(IfIndex, Ipv4Addr, bool),
     Settings(Settings),
     Drain(usize),
     /// Drains everything and compares.
@@ -248,6 +258,7 @@ fn target() -> impl Strategy<Value = Target> {
     let via = prop_oneof![
         6 => gateway().prop_map(Via::Gateway),
         2 => (interface(), gateway()).prop_map(|(interface, gateway)| Via::OnLink { interface, gateway }),
+        2 => (interface(), gateway()).prop_map(|(interface, gateway)| Via::Watched { interface, gateway }),
         1 => interface().prop_map(Via::Interface),
     ];
     let nexthop = (via, 1u16..4).prop_map(|(via, weight)| Nexthop { via, weight });
@@ -279,6 +290,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1u8..100, route()).prop_map(|(count, route)| Step::InsertMany(count, route)),
         1 => (1u8..100, protocol(), 0u16..3).prop_map(|(count, protocol, instance)| Step::RemoveMany(count, protocol, instance)),
         4 => (interface(), any::<bool>()).prop_map(|(interface, up)| Step::Interface(interface, up)),
+        4 => (interface(), gateway(), any::<bool>()).prop_map(|(interface, neighbor, silent)| Step::Silent(interface, neighbor, silent)),
         1 => (1usize..5, any::<bool>()).prop_map(|(max_paths, resolve_via_default)| Step::Settings(Settings { max_paths, resolve_via_default })),
         4 => (1usize..40).prop_map(Step::Drain),
         4 => Just(Step::Compare),
@@ -318,6 +330,11 @@ proptest! {
                 Step::Interface(interface, up) => {
                     rib.set_interface(interface, up);
                     if up { oracle.up.insert(interface); } else { oracle.up.remove(&interface); }
+                }
+                Step::Silent(interface, neighbor, silent) => {
+                    rib.set_silent(interface, neighbor, silent);
+                    let key = (interface, neighbor);
+                    if silent { oracle.silent.insert(key); } else { oracle.silent.remove(&key); }
                 }
                 Step::Settings(settings) => {
                     rib.set_settings(settings);

@@ -305,6 +305,27 @@ fn a_member_that_goes_is_one_delta() {
 }
 
 #[test]
+fn a_watched_neighbour_that_falls_silent_is_one_delta() {
+    let watched =
+        |interface, gateway| Nexthop { via: Via::Watched { interface, gateway: a(gateway) }, weight: 1 };
+    let mut world = World::new();
+    let target = Target::via(vec![watched(ETH0, "10.0.0.1"), watched(ETH1, "10.0.1.1")]);
+    world.crowd(10_000, &fixed(1, target));
+    // Not watched here: what is known of the neighbour does not matter.
+    world.insert("20.0.0.0/8", &via("10.0.0.1"));
+    world.settle();
+    let group = world.group("32.0.0.0/24");
+    let other = forward(&[path(ETH1, "10.0.1.1", 1)]);
+    let both = forward(&[path(ETH0, "10.0.0.1", 1), path(ETH1, "10.0.1.1", 1)]);
+    for (silent, kind) in [(true, other), (false, both)] {
+        world.rib.set_silent(ETH0, a("10.0.0.1"), silent);
+        assert_eq!(world.settle(), [Delta::GroupUpsert { group, kind }], "silent: {silent}");
+        world.rib.set_silent(ETH0, a("10.0.0.1"), silent);
+        assert!(world.rib.is_idle(), "an equal statement changes nothing");
+    }
+}
+
+#[test]
 fn a_crowd_is_stopped_at_once_and_then_taken_away() {
     let mut world = World::new();
     world.crowd(1000, &via("10.0.1.1"));

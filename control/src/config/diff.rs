@@ -79,23 +79,28 @@ impl Setting<'_> {
     fn identity(&self) -> Result<&str, (&[millrace_net::Prefix], String)> {
         match self {
             Self::Text(text) => Ok(text),
-            Self::File(route) => Err((&route.prefixes, route.target.to_string())),
+            Self::File(route) => Err((&route.prefixes, target(route))),
         }
     }
 
     fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::File(route) => format!("{} prefixes, {}", route.prefixes.len(), route.target),
+            Self::File(route) => format!("{} prefixes, {}", route.prefixes.len(), target(route)),
         }
     }
+}
+
+/// Where a route leads, and whether its next hops are watched.
+fn target(route: &StaticRoute) -> String {
+    if route.bfd { format!("{} bfd = true", route.target) } else { route.target.to_string() }
 }
 
 fn file_change(old: &StaticRoute, new: &StaticRoute) -> (String, String) {
     let added = new.prefixes.iter().filter(|prefix| old.prefixes.binary_search(prefix).is_err()).count();
     let removed = old.prefixes.len() + added - new.prefixes.len();
-    let before = format!("{} prefixes, {}", old.prefixes.len(), old.target);
-    (before, format!("{} prefixes (+{added} -{removed}), {}", new.prefixes.len(), new.target))
+    let before = format!("{} prefixes, {}", old.prefixes.len(), target(old));
+    (before, format!("{} prefixes (+{added} -{removed}), {}", new.prefixes.len(), target(new)))
 }
 
 /// Sorts sections in the order of the file's reference.
@@ -147,7 +152,7 @@ fn settings<'c>(config: &'c Config, marks: &RandomState) -> BTreeMap<Name, Setti
     for route in &config.statics {
         let (name, setting) = match (&route.file, route.prefixes.first()) {
             (Some(file), _) => (file.display().to_string(), Setting::File(route)),
-            (None, Some(prefix)) => (prefix.to_string(), text(route.target.to_string())),
+            (None, Some(prefix)) => (prefix.to_string(), text(target(route))),
             (None, None) => continue,
         };
         out.insert((rank("static"), format!("static \"{name}\" distance {}", route.distance)), setting);
@@ -161,12 +166,13 @@ const RULE_CHANGES: &str = "policy.rule-list.rule.set";
 /// The key that tells the entries of a repeated section apart; the effective configuration has it first.
 fn naming_key(section: &str) -> Option<&'static str> {
     match section {
-        "interface" | "nat.pool" | "key-chain" | "rip.interface" => Some("name"),
+        "interface" | "nat.pool" | "key-chain" | "rip.interface" | "bfd.interface" => Some("name"),
         "policy.prefix-list" | "policy.as-path-set" | "policy.community-set" | "policy.rule-list" => {
             Some("name")
         }
         "key-chain.key" => Some("id"),
         "rip.redistribute" => Some("protocol"),
+        "bfd.neighbor" => Some("address"),
         "nat.source" => Some("from"),
         "nat.forward" | "nat.static" => Some("outside"),
         _ => None,

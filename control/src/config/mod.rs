@@ -8,6 +8,7 @@
 //! A `Config` holds only what can be carried out: what this version does not have is refused here, so that nobody
 //! believes in a setting that has no effect. Everything below trusts the types and checks nothing again.
 
+mod bfd;
 mod check;
 mod diff;
 mod key_chain;

@@ -23,6 +23,8 @@ pub struct Config {
     pub statics: Vec<StaticRoute>,
     /// None: nothing is translated.
     pub nat: Option<api::nat::NatConfig>,
+    /// Sessions there are where something asks for them, and with the neighbours named here.
+    pub bfd: millrace_bfd::Config,
     /// None: no TCP listener.
     pub http: Option<Http>,
     pub kernel: Kernel,
@@ -133,6 +135,8 @@ pub struct StaticRoute {
     pub target: StaticTarget,
     /// 1 to 255.
     pub distance: u8,
+    /// Next hops on a connected subnet are watched. Only with [`StaticTarget::Via`].
+    pub bfd: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -52,6 +52,7 @@ impl fmt::Display for Config {
         if let Some(rip) = &self.rip {
             rip.fmt(f)?;
         }
+        bfd(f, &self.bfd)?;
         match &self.http {
             Some(http) => writeln!(f, "\n[http]\nlisten = \"{}\"", http.listen)?,
             None => writeln!(f, "\n# [http] absent: no TCP listener")?,
@@ -92,7 +93,8 @@ impl fmt::Display for StaticRoute {
             (None, None) => {}
         }
         writeln!(f, "{}", self.target)?;
-        write!(f, "distance = {}", self.distance)
+        write!(f, "distance = {}", self.distance)?;
+        if self.bfd { write!(f, "\nbfd = true") } else { Ok(()) }
     }
 }
 
@@ -117,6 +119,28 @@ impl fmt::Display for StaticTarget {
             Self::Prohibit => f.write_str("kind = \"prohibit\""),
         }
     }
+}
+
+/// Every table writes all its settings out, so that none depends on another.
+fn bfd(f: &mut fmt::Formatter<'_>, config: &millrace_bfd::Config) -> fmt::Result {
+    let params = |f: &mut fmt::Formatter<'_>, params: &millrace_bfd::Params| {
+        writeln!(f, "min-tx = {}", params.min_tx().0 / 1000)?;
+        writeln!(f, "min-rx = {}", params.min_rx().0 / 1000)?;
+        writeln!(f, "multiplier = {}", params.detect_mult())?;
+        writeln!(f, "passive = {}", params.passive())?;
+        writeln!(f, "shutdown = {}", params.shutdown())
+    };
+    writeln!(f, "\n[bfd]")?;
+    params(f, &config.default)?;
+    for (name, of_interface) in &config.interfaces {
+        writeln!(f, "\n[[bfd.interface]]\nname = {}", quoted(name))?;
+        params(f, of_interface)?;
+    }
+    for (address, of_neighbor) in &config.neighbors {
+        writeln!(f, "\n[[bfd.neighbor]]\naddress = \"{address}\"")?;
+        params(f, of_neighbor)?;
+    }
+    Ok(())
 }
 
 /// A line for a value, or a remark that says what holds without one.

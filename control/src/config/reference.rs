@@ -221,6 +221,13 @@ pub(super) const STATIC: Section = Section {
             "1",
             "The lowest distance to a prefix wins: connected 0, eBGP 20, OSPF 110, RIP 120, iBGP 200.",
         ),
+        key(
+            "bfd",
+            "true or false",
+            "false",
+            "With `via`: next hops on a connected subnet are watched by BFD and left out while their session is down. \
+             A next hop whose session has never been up is used.",
+        ),
     ],
 };
 
@@ -232,6 +239,83 @@ pub(super) const VIA: Section = Section {
     keys: &[
         key("via", "an address such as \"192.0.2.1\"", "required", ""),
         key("weight", "a number from 1 to 256", "1", ""),
+    ],
+};
+
+const MIN_TX: Key = key(
+    "min-tx",
+    "milliseconds, 10 to 60000",
+    "300",
+    "Packets are sent this far apart, or as far as the neighbour asks for.",
+);
+const MIN_RX: Key =
+    key("min-rx", "milliseconds, 10 to 60000", "300", "The neighbour is asked to send no faster than this.");
+const MULTIPLIER: Key = key(
+    "multiplier",
+    "a number from 1 to 255",
+    "3",
+    "So many packets in a row may be lost before the session is down.",
+);
+const PASSIVE: Key = key("passive", "true or false", "false", "Waits for the neighbour to speak first.");
+const SHUTDOWN: Key = key(
+    "shutdown",
+    "true or false",
+    "false",
+    "Holds sessions administratively down. Nobody takes that for a failure.",
+);
+
+pub(super) const BFD: Section = Section {
+    name: "bfd",
+    repeated: false,
+    help: "Whether neighbours answer, within fractions of a second (RFC 5880, 5881). Sessions there are with the next hops of static \
+           routes that have `bfd = true`, with neighbours of protocols that ask for it, and with each `[[bfd.neighbor]]`. \
+           Until a session is up, packets are a second apart.",
+    keys: &[
+        MIN_TX,
+        MIN_RX,
+        MULTIPLIER,
+        PASSIVE,
+        SHUTDOWN,
+        key(
+            "interface",
+            "[[bfd.interface]] tables",
+            "none",
+            "Other settings for the sessions of an interface.",
+        ),
+        key(
+            "neighbor",
+            "[[bfd.neighbor]] tables",
+            "none",
+            "Other settings for one neighbour, which is watched for its own sake.",
+        ),
+    ],
+};
+
+pub(super) const BFD_INTERFACE: Section = Section {
+    name: "bfd.interface",
+    repeated: true,
+    help: "Sessions of an interface. What is not said here is as in `[bfd]`.",
+    keys: &[
+        key("name", "the name of a Linux interface such as \"eth0\"", "required", "The interface."),
+        MIN_TX,
+        MIN_RX,
+        MULTIPLIER,
+        PASSIVE,
+        SHUTDOWN,
+    ],
+};
+
+pub(super) const BFD_NEIGHBOR: Section = Section {
+    name: "bfd.neighbor",
+    repeated: true,
+    help: "The session with one neighbour on a connected subnet, which is watched for its own sake. What is not said here is as in `[bfd]`, whatever its interface says.",
+    keys: &[
+        key("address", "an address such as \"192.0.2.1\"", "required", "The neighbour."),
+        MIN_TX,
+        MIN_RX,
+        MULTIPLIER,
+        PASSIVE,
+        SHUTDOWN,
     ],
 };
 
@@ -278,6 +362,9 @@ pub const SECTIONS: &[Section] = &[
     RIP,
     RIP_INTERFACE,
     RIP_REDISTRIBUTE,
+    BFD,
+    BFD_INTERFACE,
+    BFD_NEIGHBOR,
     NAT,
     POOL,
     SOURCE,

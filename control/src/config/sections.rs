@@ -7,13 +7,13 @@ use millrace_net::PortId;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::check;
 use super::model::{Config, Dataplane, Http, Interface, InterfaceAddress, Kernel, Mirror, Router};
 use super::nat;
 use super::problem::{Problem, Source};
 use super::read::{Field, Reader, Table};
 use super::reference;
 use super::statics;
+use super::{bfd, check};
 
 /// An interface with the places that cross checks point at.
 pub(super) struct PlacedInterface<'d> {
@@ -80,6 +80,9 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
         .filter_map(|table| statics::static_route(reader, table))
         .collect();
     let nat = document.get(reference::NAT.name).and_then(|value| nat::nat(reader, value));
+    if let Some(table) = section(reader, document, reference::BFD) {
+        config.bfd = bfd::bfd(reader, &table);
+    }
     if let Some(table) = section(reader, document, reference::HTTP) {
         config.http = http(reader, &table);
     }

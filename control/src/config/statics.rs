@@ -35,11 +35,23 @@ pub(super) fn static_route<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> Op
     let target_field = one_of(reader, &table, ["via", "interface", "kind"]);
     let target = target_field.as_ref().and_then(|field| target(reader, field));
     let distance = table.get("distance").map(|field| reader.integer::<u8>(&field, 1..=255));
+    let bfd_field = table.get("bfd");
+    let bfd = bfd_field.as_ref().map(|field| reader.boolean(field));
     let (prefixes, file) = prefixes?;
     let (target, vias) = target?;
+    if let (Some(field), Some(Some(true)), true) = (&bfd_field, bfd, vias.is_empty()) {
+        let problem = reader.field_problem(field, "cannot be true here: there is no next hop to watch");
+        reader.push(problem.expected("`bfd` beside `via`"));
+    }
     Some(PlacedStatic {
         interface: target_field.filter(|_| matches!(target, StaticTarget::Interface(_))),
-        value: StaticRoute { prefixes, file, target, distance: distance.unwrap_or(Some(1))? },
+        value: StaticRoute {
+            prefixes,
+            file,
+            target,
+            distance: distance.unwrap_or(Some(1))?,
+            bfd: bfd.unwrap_or(Some(false))?,
+        },
         destination: destination?,
         vias,
     })

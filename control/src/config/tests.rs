@@ -30,6 +30,17 @@ fn what_is_said_about_wrong_files() {
         ("unknown key at the top", "name = \"edge1\"\n".into()),
         ("single brackets", "[interface]\nname = \"eth0\"\n".into()),
         ("not a table", "router = 3\n".into()),
+        // -- BFD
+        (
+            "bfd settings",
+            "[bfd]\nmin-tx = 5\nmultiplier = 0\npassive = 1\n[[bfd.neighbor]]\n[[bfd.neighbor]]\naddress = \"10.0.0.0/8\"\n\
+             [[bfd.neighbor]]\naddress = \"10.0.0.1\"\n[[bfd.neighbor]]\naddress = \"10.0.0.1\"\nmin_rx = 50\n"
+                .into(),
+        ),
+        (
+            "bfd without a next hop to watch",
+            "[[static]]\nprefix = \"10.0.0.0/8\"\nkind = \"blackhole\"\nbfd = true\n".into(),
+        ),
         // -- not built yet
         ("later sections", "[ospf]\n[bgp]\n".into()),
         ("later settings", "[dataplane]\nexpress = \"on\"\n".into()),
@@ -145,6 +156,7 @@ name = "eth1"
 [[static]]
 prefix = "0.0.0.0/0"
 via = ["192.0.2.1", { via = "10.1.0.1", weight = 256 }]
+bfd = true
 
 [[static]]
 prefix = "0.0.0.0/0"
@@ -166,6 +178,21 @@ kind = "unreachable"
 [[static]]
 prefix = "10.11.0.0/16"
 kind = "prohibit"
+
+[bfd]
+min-tx = 50
+min-rx = 60
+multiplier = 5
+
+[[bfd.interface]]
+name = "eth1"
+min-rx = 1000
+shutdown = true
+
+[[bfd.neighbor]]
+address = "10.1.0.1"
+multiplier = 2
+passive = true
 
 [http]
 listen = "[::1]:9179"
@@ -221,6 +248,7 @@ fn a_full_file_and_its_effective_form() {
     prefix = "0.0.0.0/0"
     via = ["192.0.2.1", { via = "10.1.0.1", weight = 256 }]
     distance = 1
+    bfd = true
 
     [[static]]
     prefix = "0.0.0.0/0"
@@ -246,6 +274,29 @@ fn a_full_file_and_its_effective_form() {
     prefix = "10.11.0.0/16"
     kind = "prohibit"
     distance = 1
+
+    [bfd]
+    min-tx = 50
+    min-rx = 60
+    multiplier = 5
+    passive = false
+    shutdown = false
+
+    [[bfd.interface]]
+    name = "eth1"
+    min-tx = 50
+    min-rx = 1000
+    multiplier = 5
+    passive = false
+    shutdown = true
+
+    [[bfd.neighbor]]
+    address = "10.1.0.1"
+    min-tx = 50
+    min-rx = 60
+    multiplier = 2
+    passive = true
+    shutdown = false
 
     [http]
     listen = "[::1]:9179"

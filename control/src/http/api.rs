@@ -111,6 +111,7 @@ fn reading() -> Router<Arc<App>> {
         .route("/api/v1/fib/routes", get(fib_routes))
         .route("/api/v1/nexthops", get(nexthops))
         .route("/api/v1/neighbors", get(neighbors))
+        .route("/api/v1/bfd", get(bfd))
         .route("/api/v1/counters", get(counters))
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/workers", get(workers))
@@ -201,6 +202,7 @@ async fn prometheus(State(app): Shared) -> Result<Response, ApiError> {
         nat_pools: nat::ask_pools(handle).await.unwrap_or_default(),
         process: metrics::Process::own(),
         protocols: samples(handle).await?,
+        bfd: within(handle.bfd()).await?.into(),
     };
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], metrics::render(&scrape)).into_response())
@@ -242,6 +244,10 @@ async fn status(State(app): Shared) -> Answer<view::Status> {
         confirm: app.commits.pending().await,
         runtime: within(app.handle.status()).await?,
     }))
+}
+
+async fn bfd(State(app): Shared) -> Answer<view::Bfd> {
+    Ok(Json(within(app.handle.bfd()).await?.into()))
 }
 
 async fn configuration(State(app): Shared) -> Answer<view::Config> {

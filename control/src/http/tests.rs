@@ -1,5 +1,6 @@
 //! The API through real sockets, with a runtime that the test plays.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use millrace_api as api;
 use millrace_api::{ReplyBody, report};
 use millrace_net::Prefix;
+use millrace_proto::{IfIndex, Instant, Machine as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -150,9 +152,21 @@ async fn perform(play: Play, mut commands: mpsc::Receiver<Command>, publish: wat
             }
             Command::Protocols { reply } => _ = reply.send(Vec::new()),
             Command::Announce { .. } | Command::ProtocolDied { .. } => {}
+            Command::Bfd { reply } => _ = reply.send(bfd()),
             Command::Stop => return,
         }
     }
+}
+
+/// One session, just begun.
+fn bfd() -> crate::bfd::View {
+    let mut machine = millrace_bfd::Bfd::new(1);
+    let session = millrace_bfd::SessionKey { interface: IfIndex(5), neighbor: Ipv4Addr::new(10, 0, 0, 2) };
+    let client = millrace_bfd::Client::Static;
+    let local = Ipv4Addr::new(10, 0, 0, 1);
+    machine.handle_input(Instant::ZERO, millrace_bfd::Input::Watch { client, session, local });
+    let sessions = machine.sessions(Instant::ZERO).map(|session| ("eth1".to_owned(), session)).collect();
+    crate::bfd::View { sessions, ..crate::bfd::View::default() }
 }
 
 /// 10.0.0.0: the first of the host routes these tests play.

@@ -5,9 +5,11 @@
 use std::net::Ipv4Addr;
 
 use millrace_api::report;
+use millrace_bfd::show::SessionView;
 use millrace_net::Mac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::bfd;
 use crate::config::{Change, Problem};
 use crate::runtime::handle;
 
@@ -145,6 +147,85 @@ pub struct Applied {
     pub confirm: Option<Confirm>,
     /// The file that is read at start and on SIGHUP.
     pub config_file: String,
+}
+
+/// `GET /api/v1/bfd`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Bfd {
+    pub sessions: Vec<BfdSession>,
+    /// Packets that were ignored, by reason.
+    pub bad_packets: Counts,
+    /// Why nothing is received.
+    pub problem: Option<String>,
+}
+
+/// One neighbour that is watched.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BfdSession {
+    pub neighbor: Ipv4Addr,
+    pub interface: String,
+    pub local: Ipv4Addr,
+    /// `up`, `init`, `down` or `admin-down`.
+    pub state: String,
+    pub state_seconds: u64,
+    /// Why it is in this state.
+    pub diagnostic: String,
+    /// Who watches: `static`, `rip`, `ospf`, `bgp`, `configured`.
+    pub clients: Vec<String>,
+    pub discriminator: u32,
+    pub remote_discriminator: u32,
+    pub remote_state: String,
+    pub remote_diagnostic: String,
+    /// Between the packets we send, before jitter.
+    pub send_interval_ms: f64,
+    /// Silence after which the session is down; 0 until the neighbour was heard.
+    pub detection_time_ms: f64,
+    pub multiplier: u8,
+    pub remote_multiplier: u8,
+    pub sent: u64,
+    pub received: u64,
+    /// Times it came up.
+    pub ups: u64,
+    /// Times it went down from up.
+    pub downs: u64,
+}
+
+impl From<bfd::View> for Bfd {
+    fn from(view: bfd::View) -> Self {
+        let bad_packets = view.bad_packets.iter().map(|(reason, count)| (reason.name().to_owned(), count));
+        Self {
+            sessions: view.sessions.into_iter().map(BfdSession::from).collect(),
+            bad_packets: Counts(bad_packets.collect()),
+            problem: view.problem,
+        }
+    }
+}
+
+impl From<(String, SessionView)> for BfdSession {
+    fn from((interface, view): (String, SessionView)) -> Self {
+        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
+        Self {
+            neighbor: view.neighbor,
+            interface,
+            local: view.local,
+            state: view.state.name().to_owned(),
+            state_seconds: view.since.as_secs(),
+            diagnostic: view.diagnostic.name().to_owned(),
+            clients: view.clients.iter().map(|client| client.name().to_owned()).collect(),
+            discriminator: view.discriminator,
+            remote_discriminator: view.remote_discriminator,
+            remote_state: view.remote_state.name().to_owned(),
+            remote_diagnostic: view.remote_diagnostic.name().to_owned(),
+            send_interval_ms: milliseconds(view.send_interval),
+            detection_time_ms: milliseconds(view.detection_time),
+            multiplier: view.detect_mult,
+            remote_multiplier: view.remote_detect_mult,
+            sent: view.counters.sent,
+            received: view.counters.received,
+            ups: view.counters.up,
+            downs: view.counters.down,
+        }
+    }
 }
 
 /// Any answer that is not a success.

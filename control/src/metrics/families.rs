@@ -10,6 +10,7 @@ use prometheus::proto;
 use super::process::Process;
 use super::table::{Kind, METRICS, Metric};
 use crate::config::Config;
+use crate::http::view;
 use crate::protocols::host::Sample;
 use crate::runtime::handle::{Status, SyncState};
 
@@ -29,6 +30,7 @@ pub struct Scrape {
     pub process: Option<Process>,
     /// Of the routing protocols that run.
     pub protocols: Vec<Sample>,
+    pub bfd: view::Bfd,
 }
 
 /// The text format, version 0.0.4.
@@ -45,6 +47,7 @@ pub fn render(scrape: &Scrape) -> String {
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         families.set(metric, &labels, *value);
     }
+    families.bfd(scrape);
     TextEncoder::new().encode_to_string(&families.finish()).unwrap_or_default()
 }
 
@@ -306,6 +309,26 @@ impl Families {
         self.count("millrace_kernel_routes_pending", &[], mirror.pending);
         self.count("millrace_kernel_routes_foreign", &[], mirror.foreign);
         self.count("millrace_kernel_errors_total", &[], mirror.errors_total);
+    }
+}
+
+impl Families {
+    fn bfd(&mut self, scrape: &Scrape) {
+        for session in &scrape.bfd.sessions {
+            let neighbor = session.neighbor.to_string();
+            let labels = [session.interface.as_str(), neighbor.as_str()];
+            self.set("millrace_bfd_session_up", &labels, f64::from(u8::from(session.state == "up")));
+            self.set("millrace_bfd_detection_time_seconds", &labels, session.detection_time_ms / 1000.0);
+            for (direction, packets) in [("received", session.received), ("sent", session.sent)] {
+                self.count("millrace_bfd_packets_total", &[labels[0], labels[1], direction], packets);
+            }
+            for (to, times) in [("down", session.downs), ("up", session.ups)] {
+                self.count("millrace_bfd_session_changes_total", &[labels[0], labels[1], to], times);
+            }
+        }
+        for (reason, packets) in &scrape.bfd.bad_packets.0 {
+            self.count("millrace_bfd_bad_packets_total", &[reason], *packets);
+        }
     }
 }
 

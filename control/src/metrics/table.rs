@@ -43,6 +43,7 @@ const INTERFACE: &[&str] = &["interface"];
 const QUEUE: &[&str] = &["interface", "queue"];
 const WORKER: &[&str] = &["worker"];
 const POOL: &[&str] = &["pool"];
+const NEIGHBOR: &[&str] = &["interface", "neighbor"];
 const PROCESS: &[&str] = &["process"];
 
 /// All of them, in the order of the output. Values are bytes, seconds and packets, never multiples.
@@ -246,6 +247,24 @@ pub const METRICS: &[Metric] = &[
     gauge("millrace_rib_prefixes", &[], "Prefixes with at least one candidate."),
     gauge("millrace_rib_routes", &["protocol"], "Candidates by where they come from."),
     gauge("millrace_rib_nexthops", &["state"], "Next hops that are tracked: resolved or unresolved."),
+    // -- BFD
+    gauge("millrace_bfd_session_up", NEIGHBOR, "1 while the BFD session with the neighbour is up."),
+    gauge(
+        "millrace_bfd_detection_time_seconds",
+        NEIGHBOR,
+        "Silence after which the session is down; 0 until the neighbour was heard.",
+    ),
+    counter(
+        "millrace_bfd_packets_total",
+        &["interface", "neighbor", "direction"],
+        "BFD control packets of the session, by direction: received or sent.",
+    ),
+    counter(
+        "millrace_bfd_session_changes_total",
+        &["interface", "neighbor", "to"],
+        "Times the session came up or went down.",
+    ),
+    counter("millrace_bfd_bad_packets_total", &["reason"], "BFD packets that were ignored, by reason."),
     // -- kernel mirror
     gauge("millrace_kernel_routes", &[], "Routes mirrored into the kernel's main table."),
     gauge("millrace_kernel_routes_pending", &[], "Prefixes whose last change the kernel does not have yet."),

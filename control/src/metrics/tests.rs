@@ -1,6 +1,7 @@
 //! The table is well-formed, the document is made from it, and a scrape says what it was given.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use millrace_api::{nat, report};
 
 use super::*;
 use crate::config::Config;
+use crate::http::view;
 use crate::runtime::handle;
 
 /// The rules of `promtool check metrics` that a table can break.
@@ -195,6 +197,31 @@ fn scrape() -> Scrape {
             free: nat::NatPerProtocol { tcp: 119, udp: 120, icmp: 121 },
             problem: None,
         }],
+        bfd: view::Bfd {
+            sessions: vec![view::BfdSession {
+                neighbor: Ipv4Addr::new(192, 0, 2, 1),
+                interface: "eth0".to_owned(),
+                local: Ipv4Addr::new(192, 0, 2, 2),
+                state: "up".to_owned(),
+                state_seconds: 94,
+                diagnostic: "none".to_owned(),
+                clients: vec!["static".to_owned()],
+                discriminator: 1,
+                remote_discriminator: 2,
+                remote_state: "up".to_owned(),
+                remote_diagnostic: "none".to_owned(),
+                send_interval_ms: 50.0,
+                detection_time_ms: 150.0,
+                multiplier: 3,
+                remote_multiplier: 3,
+                sent: 95,
+                received: 96,
+                ups: 97,
+                downs: 98,
+            }],
+            bad_packets: view::Counts(vec![("ttl".to_owned(), 99)]),
+            problem: None,
+        },
         process: Some(Process { start_time_seconds: 91.5, resident_bytes: 92, cpu_seconds: 93.25 }),
         protocols: Vec::new(),
     }

@@ -258,7 +258,8 @@ async fn until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
-fn interface(link: &Link) -> Interface {
+/// An interface as machines see it.
+pub(crate) fn interface(link: &Link) -> Interface {
     let address = |own: &crate::links::LinkAddress| InterfaceAddress {
         address: own.address,
         prefix_len: own.prefix_len,

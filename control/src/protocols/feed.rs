@@ -126,7 +126,9 @@ fn best(entry: &Entry<'_>, own: &[Protocol]) -> Option<BestRoute> {
     }
     let gateway = match selected.target.nexthops() {
         [one] => match one.via {
-            Via::Gateway(gateway) | Via::OnLink { gateway, .. } => Some(gateway),
+            Via::Gateway(gateway) | Via::OnLink { gateway, .. } | Via::Watched { gateway, .. } => {
+                Some(gateway)
+            }
             Via::Interface(_) => None,
         },
         [] | [..] => None,

@@ -26,7 +26,7 @@ pub mod redistribute;
 pub mod rip;
 pub mod socket;
 
-mod driver;
+pub(crate) mod driver;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

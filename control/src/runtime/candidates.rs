@@ -1,6 +1,7 @@
 //! What the configuration and the kernel's interfaces put into the table: static, connected and local routes.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::Ipv4Addr;
 
 use millrace_net::{Instant, Prefix};
 use millrace_proto as proto;
@@ -89,6 +90,8 @@ pub(super) struct Statics {
     routes: Vec<StaticRoute>,
     /// Of those that name an interface: its index when they were put in.
     interfaces: BTreeMap<String, Option<u32>>,
+    /// Next hops that BFD watched when they were put in, and where they are.
+    watched: BTreeMap<Ipv4Addr, IfIndex>,
 }
 
 /// What a change of the static routes came to.
@@ -99,12 +102,13 @@ pub(super) struct Changed {
 }
 
 impl Statics {
-    /// Brings the table in line with the configuration and with the indexes interfaces have.
+    /// Brings the table in line with the configuration, the indexes interfaces have, and the next hops that are watched.
     pub(super) fn update(
         &mut self,
         rib: &mut Rib,
         config: &Config,
         links: &LinkTable,
+        watched: &BTreeMap<Ipv4Addr, IfIndex>,
         now: Instant,
     ) -> Changed {
         let interfaces: BTreeMap<String, Option<u32>> = config
@@ -120,12 +124,12 @@ impl Statics {
                 | StaticTarget::Prohibit => None,
             })
             .collect();
-        if self.routes == config.statics && self.interfaces == interfaces {
+        if self.routes == config.statics && self.interfaces == interfaces && self.watched == *watched {
             return Changed::default();
         }
         let mut changed = Changed::default();
         let old = self.keys();
-        *self = Self { routes: config.statics.clone(), interfaces };
+        *self = Self { routes: config.statics.clone(), interfaces, watched: watched.clone() };
         let new = self.keys();
         for &(prefix, distance) in old.difference(&new) {
             rib.remove(prefix, Protocol::Static, distance);
@@ -158,11 +162,21 @@ impl Statics {
             .collect()
     }
 
+    fn via(&self, gateway: Ipv4Addr, bfd: bool) -> Via {
+        match self.watched.get(&gateway) {
+            Some(&interface) if bfd => Via::Watched { interface, gateway },
+            // One that is not directly connected has no session.
+            Some(_) | None => Via::Gateway(gateway),
+        }
+    }
+
     /// Where a static route leads; none while its interface does not exist.
     fn target(&self, route: &StaticRoute) -> Option<Target> {
         Some(match &route.target {
             StaticTarget::Via(vias) => Target::via(
-                vias.iter().map(|via| Nexthop { via: Via::Gateway(via.addr), weight: via.weight }).collect(),
+                vias.iter()
+                    .map(|via| Nexthop { via: self.via(via.addr, route.bfd), weight: via.weight })
+                    .collect(),
             ),
             StaticTarget::Interface(name) => Target::interface(IfIndex((*self.interfaces.get(name)?)?)),
             StaticTarget::Blackhole => Target::Blackhole,

@@ -12,6 +12,7 @@ use millrace_rib::Protocol;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::bfd;
 use crate::config::Config;
 use crate::protocols::host::Change;
 use crate::protocols::{Reach, RunId};
@@ -318,6 +319,9 @@ pub enum Command {
         config: Box<Config>,
         reply: oneshot::Sender<Result<ApplyReport, ApplyError>>,
     },
+    Bfd {
+        reply: oneshot::Sender<bfd::View>,
+    },
     Status {
         reply: oneshot::Sender<Status>,
     },
@@ -373,6 +377,11 @@ impl Handle {
     /// Puts a configuration in force, as a whole or not at all. Returns when every route of it is in the table.
     pub async fn apply(&self, config: Config) -> Result<ApplyReport, ApplyError> {
         self.ask(|reply| Command::Apply { config: Box::new(config), reply }).await?
+    }
+
+    /// Every BFD session.
+    pub async fn bfd(&self) -> Result<bfd::View, Stopped> {
+        self.ask(|reply| Command::Bfd { reply }).await
     }
 
     pub async fn status(&self) -> Result<Status, Stopped> {

@@ -4,6 +4,7 @@
 //!   links ───────────┐                       ┌─▶ session ─▶ dataplane      what it lacks, batch by batch, acknowledged
 //!   Handle::apply ───┼─▶ candidates ─▶ rib ──┤
 //!   (protocols) ─────┘                       └─▶ mirror ──▶ kernel         in the background
+//!   BFD sessions ──▶ watched next hops ─▶ rib
 //!   Handle::routes, status, query ◀── view
 //! ```
 //! Everything here happens in one task, so nothing is locked. What takes long (a full table, a resync) is done a batch
@@ -17,6 +18,7 @@ mod mirror;
 mod session;
 mod task;
 mod view;
+mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use super::handle::{
 use super::mirror::Mirror;
 use super::session::{BATCH, Session};
 use super::view::Views;
+use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::{Config, Interface, InterfaceAddress};
 use crate::fib_client::{self, Event};
@@ -46,6 +47,7 @@ pub struct Runtime {
     attached: Attached,
     statics: Statics,
     protocols: Protocols,
+    watched: Watched,
     session: Session,
     mirror: Mirror,
     events: mpsc::UnboundedReceiver<Event>,
@@ -138,6 +140,7 @@ impl Runtime {
             attached: Attached::default(),
             statics: Statics::default(),
             protocols: Protocols::new(clock, handle.commands()),
+            watched: Watched::start(),
             mirror,
             events,
             events_sender,
@@ -154,7 +157,6 @@ impl Runtime {
     /// Runs until it is told to stop, or every handle is gone.
     pub async fn run(mut self) {
         self.follow_links();
-        self.update_statics();
         self.protocols.configure(&self.config, &self.table, &mut self.rib);
         fib_client::connect(&self.run_dir, Duration::ZERO, self.events_sender.clone());
         let mut tick = tokio::time::interval(TICK);
@@ -163,9 +165,13 @@ impl Runtime {
             let busy = self.has_work();
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    None | Some(Command::Stop) => return self.protocols.stop().await,
+                    None | Some(Command::Stop) => {
+                        self.protocols.stop().await;
+                        return self.watched.bfd().stop().await;
+                    }
                     Some(command) => self.serve(command),
                 },
+                change = self.watched.changed() => self.watched.follow(&mut self.rib, &change),
                 Some(event) = self.events.recv() => self.take(event),
                 changed = self.links.changed(), if self.links_alive => match changed {
                     Ok(()) => self.follow_links(),
@@ -253,7 +259,8 @@ impl Runtime {
 
     fn update_statics(&mut self) -> Changed {
         let now = self.now();
-        self.statics.update(&mut self.rib, &self.config, &self.table, now)
+        self.watched.update(&mut self.rib, &self.config, &self.table);
+        self.statics.update(&mut self.rib, &self.config, &self.table, self.watched.next_hops(), now)
     }
 
     /// Adds the configured addresses that interfaces do not have.
@@ -302,6 +309,7 @@ impl Runtime {
                 let _ = reply.send(self.views().groups());
             }
             Command::Query { query, reply } => self.session.query(query, reply),
+            Command::Bfd { reply } => self.watched.show(reply),
             Command::Apply { config, reply } => self.begin_apply(*config, reply),
             Command::Status { reply } => {
                 let _ = reply.send(self.status());

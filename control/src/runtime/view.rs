@@ -111,7 +111,9 @@ impl Views<'_> {
         let of = |nexthop: &Nexthop| {
             let (gateway, interface) = match nexthop.via {
                 Via::Gateway(gateway) => (Some(gateway), None),
-                Via::OnLink { interface, gateway } => (Some(gateway), Some(interface)),
+                Via::OnLink { interface, gateway } | Via::Watched { interface, gateway } => {
+                    (Some(gateway), Some(interface))
+                }
                 Via::Interface(interface) => (None, Some(interface)),
             };
             let resolved = gateway.filter(|_| interface.is_none()).map(|gateway| self.resolved(gateway));
@@ -124,7 +126,7 @@ impl Views<'_> {
                 gateway,
                 active: match &resolved {
                     Some(paths) => !paths.is_empty(),
-                    None => interface.is_some_and(|i| self.links.get(i.0).is_some_and(|link| link.up)),
+                    None => self.rib.nexthop_kind(*nexthop).is_some(),
                 },
                 resolved: if direct.is_some() { Vec::new() } else { resolved.unwrap_or_default() },
                 interface: direct,
@@ -147,7 +149,10 @@ impl Views<'_> {
             Via::Gateway(gateway) => {
                 self.rib.unresolved(gateway).map(|reason| format!("{gateway}: {reason}"))
             }
-            Via::OnLink { interface, .. } | Via::Interface(interface) => {
+            Via::Watched { interface, gateway } if self.rib.is_silent(interface, gateway) => {
+                Some(format!("{gateway}: BFD says that it cannot be reached"))
+            }
+            Via::OnLink { interface, .. } | Via::Watched { interface, .. } | Via::Interface(interface) => {
                 let down = !self.links.get(interface.0).is_some_and(|link| link.up);
                 down.then(|| format!("{} is down", self.name(interface)))
             }

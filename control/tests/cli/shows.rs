@@ -139,6 +139,25 @@ fn answers() -> Answers {
     let config = json!({ "file": "/etc/millrace/millrace.toml", "toml": "[router]\nname = \"edge1\"\n", "confirm": null });
     let answer = json!({ "address": "8.8.8.8", "prefix": "0.0.0.0/0", "nexthop": dataplane_group });
     let nothing = json!({ "address": "9.9.9.9", "prefix": null, "nexthop": null });
+    let bfd = json!({
+        "sessions": [
+            {
+                "neighbor": "10.0.11.2", "interface": "upper", "local": "10.0.11.1", "state": "up", "state_seconds": 75,
+                "diagnostic": "none", "clients": ["rip", "static"], "discriminator": 7, "remote_discriminator": 9,
+                "remote_state": "up", "remote_diagnostic": "none", "send_interval_ms": 50.0, "detection_time_ms": 150.0,
+                "multiplier": 3, "remote_multiplier": 3, "sent": 1200, "received": 1100, "ups": 2, "downs": 1
+            },
+            {
+                "neighbor": "10.0.12.2", "interface": "lower", "local": "10.0.12.1", "state": "down", "state_seconds": 3700,
+                "diagnostic": "control detection time expired", "clients": ["static"], "discriminator": 8,
+                "remote_discriminator": 0, "remote_state": "down", "remote_diagnostic": "none", "send_interval_ms": 1000.0,
+                "detection_time_ms": 0.0, "multiplier": 3, "remote_multiplier": 0, "sent": 3, "received": 0, "ups": 0,
+                "downs": 0
+            }
+        ],
+        "bad_packets": { "version": 0, "ttl": 2 },
+        "problem": null
+    });
     Answers::from([
         ("GET /api/v1/interfaces", (200, json!([eth1, eth0]))),
         ("GET /api/v1/routes", (200, routes)),
@@ -150,6 +169,7 @@ fn answers() -> Answers {
         ("GET /api/v1/fib/routes?limit=2000", (200, json!([{ "prefix": "0.0.0.0/0", "nexthop": 3 }]))),
         ("GET /api/v1/fib/routes?limit=2000&after=0.0.0.0/0", (200, json!([]))),
         ("GET /api/v1/neighbors", (200, neighbors)),
+        ("GET /api/v1/bfd", (200, bfd)),
         ("GET /api/v1/counters", (200, counters)),
         ("GET /api/v1/drops", (200, drops)),
         ("GET /api/v1/workers", (200, json!([worker]))),
@@ -173,6 +193,7 @@ fn tables_for_people() {
         "fib --routes",
         "nexthops",
         "neighbors",
+        "bfd",
         "counters",
         "counters --all",
         "drops",
@@ -205,6 +226,7 @@ fn json_is_the_answer_itself() {
         ("fib 8.8.8.8", "fib?address=8.8.8.8"),
         ("nexthops", "nexthops"),
         ("neighbors", "neighbors"),
+        ("bfd", "bfd"),
         ("counters", "counters"),
         ("drops", "drops"),
         ("workers", "workers"),

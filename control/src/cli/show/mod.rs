@@ -1,5 +1,6 @@
 //! `millrace show …`: each kind of state as a table for people, or as the API's own JSON.
 
+mod bfd;
 pub(super) mod nat;
 mod routes;
 mod tables;
@@ -53,6 +54,8 @@ pub(super) enum What {
         #[command(subcommand)]
         what: nat::Nat,
     },
+    /// Neighbours that are watched by BFD
+    Bfd(Json),
     /// Packets by what became of them
     Counters(Counted),
     /// Why packets were not forwarded, and what to do about it
@@ -127,6 +130,7 @@ pub(super) fn show(client: &Client, what: &What, out: &mut Out) -> Result<Exit, 
         What::Nexthops(json) => either(client, "nexthops", *json, out, tables::nexthops),
         What::Neighbors(json) => either(client, "neighbors", *json, out, tables::neighbors),
         What::Nat { what } => nat::show(client, what, out),
+        What::Bfd(json) => either(client, "bfd", *json, out, bfd::bfd),
         What::Counters(counted) => either(client, "counters", counted.json, out, |view, out| {
             tables::counters(view, counted.all, out)
         }),
