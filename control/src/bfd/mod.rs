@@ -19,6 +19,7 @@ mod thread;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as orders;
 use std::time::Duration;
 
@@ -43,12 +44,19 @@ struct Line {
     bell: Arc<OwnedFd>,
 }
 
-/// One client's way to watch neighbours.
-#[derive(Clone, Debug)]
+/// One client's way to watch neighbours. When it is dropped, it watches none.
+#[derive(Debug)]
 pub struct Watcher {
     bfd: Bfd,
     client: Client,
+    subscription: Subscription,
 }
+
+/// Tells a client from an earlier one of its kind, which may end later than this one begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Subscription(u64);
+
+static SUBSCRIPTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Everything there is to show.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +75,13 @@ enum Order {
     Links(Vec<Interface>),
     Subscribe {
         client: Client,
+        subscription: Subscription,
         changes: mpsc::UnboundedSender<Change>,
+    },
+    /// Counts only where no later client of its kind has come.
+    Leave {
+        client: Client,
+        subscription: Subscription,
     },
     Watch {
         client: Client,
@@ -111,8 +125,9 @@ impl Bfd {
     /// Makes a client known; what an earlier one of this kind watched is not watched any more.
     pub fn subscribe(&self, client: Client) -> (Watcher, mpsc::UnboundedReceiver<Change>) {
         let (changes, receiver) = mpsc::unbounded_channel();
-        self.send(Order::Subscribe { client, changes });
-        (Watcher { bfd: self.clone(), client }, receiver)
+        let subscription = Subscription(SUBSCRIPTIONS.fetch_add(1, Ordering::Relaxed));
+        self.send(Order::Subscribe { client, subscription, changes });
+        (Watcher { bfd: self.clone(), client, subscription }, receiver)
     }
 
     /// Answers with all sessions.
@@ -152,6 +167,12 @@ impl Watcher {
     /// Absent is fine.
     pub fn unwatch(&self, session: SessionKey) {
         self.bfd.send(Order::Unwatch { client: self.client, session });
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.bfd.send(Order::Leave { client: self.client, subscription: self.subscription });
     }
 }
 

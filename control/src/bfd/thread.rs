@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::socket::{Ear, Mouth};
-use super::{Order, View};
+use super::{Order, Subscription, View};
 
 /// Datagrams of one round at most: a flood does not keep the others waiting for ever.
 const ROUND: usize = 4096;
@@ -64,7 +64,7 @@ struct Thread {
     deaf: Option<String>,
     mouths: BTreeMap<SessionKey, Speaker>,
     interfaces: BTreeMap<IfIndex, Interface>,
-    clients: BTreeMap<Client, mpsc::UnboundedSender<Change>>,
+    clients: BTreeMap<Client, (Subscription, mpsc::UnboundedSender<Change>)>,
     stopping: bool,
 }
 
@@ -114,14 +114,14 @@ impl Thread {
         match order {
             Order::Configure(config) => self.step(Some(Input::Configure(config))),
             Order::Links(interfaces) => self.follow(interfaces),
-            Order::Subscribe { client, changes } => {
-                self.clients.insert(client, changes);
-                let of_client = self.machine.sessions(self.now()).filter(|s| s.clients.contains(&client));
-                let keys: Vec<_> = of_client
-                    .map(|session| SessionKey { interface: session.interface, neighbor: session.neighbor })
-                    .collect();
-                for session in keys {
-                    self.step(Some(Input::Unwatch { client, session }));
+            Order::Subscribe { client, subscription, changes } => {
+                self.clients.insert(client, (subscription, changes));
+                self.forget(client);
+            }
+            Order::Leave { client, subscription } => {
+                if self.clients.get(&client).is_some_and(|(current, _)| *current == subscription) {
+                    self.clients.remove(&client);
+                    self.forget(client);
                 }
             }
             Order::Watch { client, session, local } => {
@@ -145,8 +145,19 @@ impl Thread {
         }
     }
 
+    /// A client watches nobody.
+    fn forget(&mut self, client: Client) {
+        let of_client = self.machine.sessions(self.now()).filter(|s| s.clients.contains(&client));
+        let keys: Vec<_> = of_client
+            .map(|session| SessionKey { interface: session.interface, neighbor: session.neighbor })
+            .collect();
+        for session in keys {
+            self.step(Some(Input::Unwatch { client, session }));
+        }
+    }
+
     fn tell_state(&self, client: Client, session: SessionKey, state: State) {
-        let Some(changes) = self.clients.get(&client) else { return };
+        let Some((_, changes)) = self.clients.get(&client) else { return };
         let views = self.machine.sessions(self.now());
         for view in views.filter(|v| (v.interface, v.neighbor) == (session.interface, session.neighbor)) {
             let change = Change {
@@ -220,7 +231,7 @@ impl Thread {
             "BFD session"
         );
         for client in &change.clients {
-            if let Some(changes) = self.clients.get(client) {
+            if let Some((_, changes)) = self.clients.get(client) {
                 // A client that is gone wants nothing.
                 let _ = changes.send(change.clone());
             }

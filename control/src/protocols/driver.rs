@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_bfd as bfd;
 use millrace_proto::{IfIndex, Interface, InterfaceAddress, InterfaceEvent, Machine, WallClock};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -12,6 +13,7 @@ use super::feed::Feed;
 use super::host::{Change, Cx, Hosted, Input, Seen};
 use super::redistribute::{Decision, Redistribute, decide};
 use super::{Order, Row, RunId};
+use crate::bfd::{Bfd, Watcher};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::links::{Link, LinkTable};
@@ -32,6 +34,7 @@ pub(crate) struct Start {
     pub(super) clock: Clock,
     pub(super) seed: u64,
     pub(super) commands: mpsc::WeakSender<Command>,
+    pub(super) bfd: Bfd,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) feed: Arc<Feed>,
     pub(super) config: Arc<Config>,
@@ -52,12 +55,14 @@ struct Driver<H: Hosted> {
     interfaces: BTreeMap<IfIndex, Interface>,
     inbox: mpsc::Sender<Input<H>>,
     changes: Vec<Change>,
+    watcher: Option<Watcher>,
 }
 
 /// Starts the task of a protocol.
 pub(super) fn start<H: Hosted>(host: H, row: &Row, start: Start) {
     let (inbox, received) = mpsc::channel(INBOX);
-    let Start { run, clock, seed, commands, orders, feed, config, links } = start;
+    let Start { run, clock, seed, commands, bfd, orders, feed, config, links } = start;
+    let (watcher, sessions) = H::BFD.map(|client| bfd.subscribe(client)).unzip();
     let driver = Driver {
         host,
         machine: H::machine(seed),
@@ -71,8 +76,9 @@ pub(super) fn start<H: Hosted>(host: H, row: &Row, start: Start) {
         interfaces: BTreeMap::new(),
         inbox,
         changes: Vec::new(),
+        watcher,
     };
-    let task = tokio::spawn(driver.run(links, orders, received));
+    let task = tokio::spawn(driver.run(links, orders, received, sessions));
     tokio::spawn(async move {
         if let Err(error) = task.await {
             tracing::error!(protocol = H::NAME, %error, "ended; it is started again");
@@ -89,6 +95,7 @@ impl<H: Hosted> Driver<H> {
         links: Arc<LinkTable>,
         mut orders: mpsc::UnboundedReceiver<Order>,
         mut inbox: mpsc::Receiver<Input<H>>,
+        mut sessions: Option<mpsc::UnboundedReceiver<bfd::Change>>,
     ) {
         self.handle(H::clock(self.calendar));
         self.configure(Arc::clone(&self.config));
@@ -113,6 +120,11 @@ impl<H: Hosted> Driver<H> {
                 () = until(deadline) => {
                     self.machine.handle_timeout(self.clock.now());
                     self.drain();
+                }
+                change = session(&mut sessions) => {
+                    if let Some(input) = H::session(&change) {
+                        self.handle(input);
+                    }
                 }
                 () = self.feed.news() => self.take_feed(),
                 Some(input) = inbox.recv() => {
@@ -168,6 +180,7 @@ impl<H: Hosted> Driver<H> {
                 inbox: &self.inbox,
                 interfaces: &self.interfaces,
                 now: self.clock.now(),
+                watcher: self.watcher.as_ref(),
                 changes: &mut self.changes,
             };
             self.host.carry_out(output, &mut cx);
@@ -222,6 +235,7 @@ impl<H: Hosted> Driver<H> {
             inbox: &self.inbox,
             interfaces: &self.interfaces,
             now: self.clock.now(),
+            watcher: self.watcher.as_ref(),
             changes: &mut self.changes,
         };
         self.host.look_after(&mut cx);
@@ -248,6 +262,16 @@ impl<H: Hosted> Driver<H> {
             changes = rest;
         }
     }
+}
+
+/// The next change of a BFD session; never, where none is watched.
+async fn session(sessions: &mut Option<mpsc::UnboundedReceiver<bfd::Change>>) -> bfd::Change {
+    if let Some(sessions) = sessions
+        && let Some(change) = sessions.recv().await
+    {
+        return change;
+    }
+    std::future::pending().await
 }
 
 /// Never, where there is no deadline.

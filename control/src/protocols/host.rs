@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use millrace_bfd as bfd;
 use millrace_net::Prefix;
 use millrace_policy as policy;
 use millrace_proto::{IfIndex, Instant, Interface, InterfaceEvent, Machine, RouteChange, WallClock};
@@ -10,6 +11,7 @@ use millrace_rib::Protocol;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::bfd::Watcher;
 use crate::config::Config;
 
 /// A machine's inputs.
@@ -42,6 +44,14 @@ pub trait Hosted: Send + Sized + 'static {
 
     /// Carries out what the machine asks for.
     fn carry_out(&mut self, output: Output<Self>, cx: &mut Cx<'_, Input<Self>>);
+
+    /// As whom it watches neighbours by BFD ([`Cx::watcher`]), if it does.
+    const BFD: Option<bfd::Client> = None;
+
+    /// What a change of a session it watches means for the machine.
+    fn session(_change: &bfd::Change) -> Option<Input<Self>> {
+        None
+    }
 
     /// From time to time, for what has to be tried again.
     fn look_after(&mut self, _cx: &mut Cx<'_, Input<Self>>) {}
@@ -100,6 +110,8 @@ pub struct Cx<'a, I> {
     pub inbox: &'a mpsc::Sender<I>,
     pub interfaces: &'a BTreeMap<IfIndex, Interface>,
     pub now: Instant,
+    /// Watches neighbours by BFD; none unless [`Hosted::BFD`] says as whom.
+    pub watcher: Option<&'a Watcher>,
     pub(super) changes: &'a mut Vec<Change>,
 }
 

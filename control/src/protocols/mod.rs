@@ -34,6 +34,7 @@ use std::sync::Arc;
 use millrace_rib::{Protocol, Rib};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::bfd::Bfd;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::links::LinkTable;
@@ -121,6 +122,7 @@ impl Reach {
 pub(crate) struct Protocols {
     clock: Clock,
     commands: mpsc::WeakSender<Command>,
+    bfd: Bfd,
     running: BTreeMap<&'static str, Running>,
     next_run: u64,
 }
@@ -133,8 +135,8 @@ struct Running {
 }
 
 impl Protocols {
-    pub(crate) fn new(clock: Clock, commands: mpsc::WeakSender<Command>) -> Self {
-        Self { clock, commands, running: BTreeMap::new(), next_run: 0 }
+    pub(crate) fn new(clock: Clock, commands: mpsc::WeakSender<Command>, bfd: Bfd) -> Self {
+        Self { clock, commands, bfd, running: BTreeMap::new(), next_run: 0 }
     }
 
     /// Starts, changes and stops what the configuration says. Routes of what is stopped leave the table.
@@ -175,6 +177,7 @@ impl Protocols {
             clock: self.clock,
             seed: seed(),
             commands: self.commands.clone(),
+            bfd: self.bfd.clone(),
             orders: received,
             feed: subscription.feed(),
             config: Arc::clone(config),

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use millrace_bfd::{self as bfd, SessionKey};
 use millrace_net::{Instant, Prefix};
 use millrace_proto::{IfIndex, InterfaceEvent, WallClock};
 use millrace_rib::Protocol;
 use millrace_rip::config::Config as RipConfig;
-use millrace_rip::{Input, Metric, Output, Redistributed, Rip, wire};
+use millrace_rip::{Input, Metric, NeighborKey, Output, Redistributed, Rip, wire};
 
 use super::driver;
 use super::host::{Announcement, Cx, Hosted, Query, Refusal, Sample, Seen, json};
@@ -42,6 +43,14 @@ impl Hosted for RipHost {
     type Machine = Rip;
 
     const NAME: &'static str = "rip";
+
+    const BFD: Option<bfd::Client> = Some(bfd::Client::Rip);
+
+    /// A neighbour that cannot be reached loses its routes at once; one that shuts its session down is none.
+    fn session(change: &bfd::Change) -> Option<Input> {
+        let SessionKey { interface, neighbor } = change.session;
+        change.is_failure().then_some(Input::NeighborDown(NeighborKey { interface, address: neighbor }))
+    }
 
     fn machine(seed: u64) -> Rip {
         Rip::new(seed)
@@ -98,8 +107,10 @@ impl Hosted for RipHost {
                 self.sockets.remove(&index);
                 self.missing.remove(&index);
             }
-            Output::Bfd { neighbor, wanted, .. } => {
-                tracing::debug!(neighbor = %neighbor.address, wanted, "rip asks for BFD");
+            Output::Bfd { neighbor, local, wanted } => {
+                let Some(watcher) = cx.watcher else { return };
+                let session = SessionKey { interface: neighbor.interface, neighbor: neighbor.address };
+                if wanted { watcher.watch(session, local) } else { watcher.unwatch(session) }
             }
             Output::Notice(notice) => {
                 // Whoever floods the router with rubbish does not fill its log.

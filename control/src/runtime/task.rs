@@ -127,6 +127,7 @@ impl Runtime {
         let mirror = Mirror::new(kernel, config.kernel.mirror);
         let table = Arc::clone(&links.borrow());
         let clock = Clock::start();
+        let watched = Watched::start();
         let runtime = Self {
             run_dir: run_dir.to_owned(),
             session: Session::new(config.dataplane_config()),
@@ -139,8 +140,8 @@ impl Runtime {
             rib: Rib::new(Settings::default()),
             attached: Attached::default(),
             statics: Statics::default(),
-            protocols: Protocols::new(clock, handle.commands()),
-            watched: Watched::start(),
+            protocols: Protocols::new(clock, handle.commands(), watched.bfd().clone()),
+            watched,
             mirror,
             events,
             events_sender,
