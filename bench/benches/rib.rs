@@ -93,7 +93,12 @@ fn round(sorted: &[Prefix], shuffled: &[Prefix]) -> Result<Vec<Row>, Box<dyn Err
     };
     let two = Target::via(vec![watched(1, "10.0.0.1")?, watched(2, "10.0.1.1")?]);
     insert(&mut rib, sorted, &floating(two))?;
-    let silent = timed(|rib| Ok(rib.set_silent(IfIndex(1), "10.0.0.1".parse()?, true)), &mut rib)?;
+    let neighbor = "10.0.0.1".parse()?;
+    let fall_silent = |rib: &mut Rib| {
+        rib.set_silent(IfIndex(1), neighbor, true);
+        Ok(())
+    };
+    let silent = timed(fall_silent, &mut rib)?;
     let told = note("one of two watched next hops of all routes falls silent", 1, silent);
     assert!(matches!(told.as_slice(), [Delta::GroupUpsert { .. }]), "one message: {told:?}");
     Ok(rows)

@@ -270,25 +270,7 @@ pub(super) const BFD: Section = Section {
     help: "Whether neighbours answer, within fractions of a second (RFC 5880, 5881). Sessions there are with the next hops of static \
            routes that have `bfd = true`, with neighbours of protocols that ask for it, and with each `[[bfd.neighbor]]`. \
            Until a session is up, packets are a second apart.",
-    keys: &[
-        MIN_TX,
-        MIN_RX,
-        MULTIPLIER,
-        PASSIVE,
-        SHUTDOWN,
-        key(
-            "interface",
-            "[[bfd.interface]] tables",
-            "none",
-            "Other settings for the sessions of an interface.",
-        ),
-        key(
-            "neighbor",
-            "[[bfd.neighbor]] tables",
-            "none",
-            "Other settings for one neighbour, which is watched for its own sake.",
-        ),
-    ],
+    keys: &[MIN_TX, MIN_RX, MULTIPLIER, PASSIVE, SHUTDOWN],
 };
 
 pub(super) const BFD_INTERFACE: Section = Section {
