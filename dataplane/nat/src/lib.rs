@@ -33,7 +33,9 @@
 //! * Views are read between two bursts, a page at a time: [`Nat::sessions_page`], [`Nat::mappings_page`],
 //!   [`Nat::subscribers_page`] (a record costs some 20 ns), [`Nat::pools`], [`Nat::totals`], [`Nat::deterministic`],
 //!   [`Nat::deterministic_inside`]; [`Nat::clear`] likewise. Refusals are counted by the engine's drop reasons `nat-…`.
-//! * For a planned restart the worker's shards come back by `Engine::set_nat(None)`.
+//! * For a planned restart the worker's shards come back by `Engine::set_nat(None)`; [`Nat::dump`] of all of them, one after
+//!   the other, is the file. [`State::read`] checks it, and each worker of the next process takes its part by
+//!   [`Nat::restore`].
 //!
 //! [`packet`] reads what NAT needs from a packet and writes a [`Rewrite`] into it; when to do which is the engine's.
 
@@ -47,6 +49,7 @@ mod close;
 mod nat;
 mod open;
 mod reconfigure;
+mod state;
 mod views;
 
 mod expiry;
@@ -68,6 +71,7 @@ pub use nat::{
 };
 pub use ports::Slices;
 pub use reconfigure::Kept;
+pub use state::{BadState, State};
 pub use table::{Probe, SessionId, Side};
 pub use tcp_state::{Direction, TcpState, TcpTimer};
 pub use views::{Cursor, MappingKind, MappingView, PoolView, SessionView, SubscriberView};

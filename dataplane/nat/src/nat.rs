@@ -666,6 +666,6 @@ impl core::hash::Hasher for AddressHash {
     }
 }
 
-fn secs(now: Instant) -> u32 {
+pub(crate) fn secs(now: Instant) -> u32 {
     u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
 }

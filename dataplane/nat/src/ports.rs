@@ -60,6 +60,14 @@ impl Kind {
             _ => None,
         }
     }
+
+    pub(crate) const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
+            Self::Icmp => protocol::ICMP,
+        }
+    }
 }
 
 /// Ports of one outside address, as far as one worker owns them.

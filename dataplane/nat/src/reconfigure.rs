@@ -47,6 +47,13 @@ impl Nat {
         let mut old = core::mem::replace(self, fresh);
         core::mem::swap(&mut self.events, &mut old.events);
         core::mem::swap(&mut self.rng, &mut old.rng);
+        let told = core::mem::take(&mut self.port_changes);
+        self.port_changes = core::mem::take(&mut old.port_changes);
+        for (_, m) in old.mappings.slab.iter().filter(|(_, m)| m.live && old.shared.contains(&m.outside.addr))
+        {
+            self.port_changes.push_back(PortChange { protocol: m.protocol, outside: m.outside, held: false });
+        }
+        self.port_changes.extend(told);
         self.totals = old.totals;
         let mut kept = Kept::default();
         let mut places = vec![NIL; old.mappings.slab.positions()];
@@ -62,9 +69,6 @@ impl Nat {
                     if old.logs_mappings(m.origin) {
                         let lifetime_secs = self.now_secs.saturating_sub(created);
                         self.note(Event::MappingRemoved { protocol, inside, outside, lifetime_secs });
-                    }
-                    if old.shared.contains(&outside.addr) {
-                        self.port_changes.push_back(PortChange { protocol, outside, held: false });
                     }
                 }
             }
