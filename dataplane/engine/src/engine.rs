@@ -22,6 +22,7 @@ use crate::stage::hold::{Held, Hold};
 use crate::stage::icmp_error;
 use crate::stage::ip_fragment;
 use crate::stage::ip_input::ip_input;
+use crate::stage::nat_wait::NatWait;
 use crate::stage::urpf::urpf;
 
 mod answer;
@@ -98,6 +99,7 @@ struct Path<'m, F> {
     /// Frames of the packet being fragmented.
     fragments: Vec<F>,
     nat: Option<Nat>,
+    nat_wait: NatWait<F>,
 }
 
 /// The burst in columns. Entries beyond the frames of the burst are of bursts before.
@@ -164,6 +166,7 @@ impl<'m, F: Frame> Engine<'m, F> {
             time_of_day: None,
             fragments: Vec::with_capacity(ip_fragment::MAX_FRAGMENTS),
             nat: None,
+            nat_wait: NatWait::new(config.seed),
         };
         Self { path, burst: Burst::EMPTY }
     }
@@ -228,12 +231,16 @@ impl<'m, F: Frame> Engine<'m, F> {
             }
         }
         path.counters.add_verdict(VerdictKind::Tx, sent);
+        path.release_fragments(&mut cx);
         path.finish(&mut cx);
         shell.lap(Stage::Settle);
     }
 
     /// Puts a NAT shard into the packet path, or takes it out; gives the one that was there.
     pub fn set_nat(&mut self, nat: Option<Nat>) -> Option<Nat> {
+        if nat.is_some() {
+            self.path.nat_wait.provide();
+        }
         core::mem::replace(&mut self.path.nat, nat)
     }
 
@@ -255,7 +262,8 @@ impl<'m, F: Frame> Engine<'m, F> {
     /// When [`Engine::handle_timeout`] has something to do, at the earliest.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let nat = self.path.nat.as_ref().and_then(Nat::poll_timeout);
-        self.path.hold.deadline().into_iter().chain(nat).min()
+        let waiting = self.path.nat_wait.deadline();
+        self.path.hold.deadline().into_iter().chain(nat).chain(waiting).min()
     }
 
     /// Gives up on neighbours that have not answered in time, and ends a bounded number of NAT sessions that have run out.
@@ -263,6 +271,7 @@ impl<'m, F: Frame> Engine<'m, F> {
         let path = &mut self.path;
         path.expire_sessions(now);
         let mut cx = Cx::new(now, ports, shell);
+        path.give_up_waiting(&mut cx);
         while let Some(released) = path.hold.expired(now) {
             for held in released {
                 path.give_up(&mut cx, held, DropReason::NeighborFailed);
@@ -290,9 +299,9 @@ impl<'m, F: Frame> Engine<'m, F> {
         path.finish(&mut cx);
     }
 
-    /// Frames in the hold queue.
+    /// Frames in the hold queue, and those NAT cannot decide about yet.
     pub const fn held(&self) -> usize {
-        self.path.hold.frames()
+        self.path.hold.frames() + self.path.nat_wait.frames()
     }
 }
 
@@ -377,7 +386,7 @@ impl<F: Frame> Path<'_, F> {
     /// Counts what a call has left to be counted at its end.
     fn finish<S>(&self, cx: &mut Cx<'_, S>) {
         cx.sent.sent(&self.counters, PortId(0));
-        self.counters.set_held(self.hold.frames());
+        self.counters.set_held(self.hold.frames() + self.nat_wait.frames());
     }
 
     /// The last verdict on a packet that has waited in vain.

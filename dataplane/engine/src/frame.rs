@@ -38,6 +38,8 @@ pub struct Handoff {
 /// Which part of its way a packet has before it when it is handed to another worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Leg {
+    /// A fragment from outside: this worker gathers those of its datagram, and finds out whose they are.
+    Gather,
     /// All of it: this worker owns its state.
     Owner,
     /// Its source is translated already; it comes as from outside, to a host inside (RFC 4787 REQ-9).

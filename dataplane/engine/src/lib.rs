@@ -35,3 +35,4 @@ pub use limiter::Rate;
 pub use outcome::{DropReason, Event, IcmpMessage, Stage, Verdict, VerdictKind};
 pub use ports::{NatSide, Port, Ports, Urpf};
 pub use stage::fib_lookup::FlowHash;
+pub use stage::mss_clamp::MssClamp;

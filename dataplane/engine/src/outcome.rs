@@ -128,6 +128,8 @@ list! {
         NatUnrelatedError = "nat-unrelated-error": "an ICMP error about a packet that no session has",
         NatMalformed = "nat-malformed": "cannot be translated: too short, or an ICMP message that is neither query nor error",
         NatFragment = "nat-fragment": "a fragment whose first fragment has not come, or not in time",
+        NatSynUnanswered = "nat-syn-unanswered": "a connection from outside that nobody inside opened within six seconds (answered by 3/3)",
+        NatGateway = "nat-gateway": "the beginning of an FTP command, which leaves at the head of the next segment",
         NatHandoff = "nat-handoff": "could not be given to the worker that has its NAT state",
         RxRingFull = "rx-ring-full": "never reached the worker: it did not empty its receive ring in time",
         NoBuffer = "no-buffer": "never reached the worker: the kernel found no free packet buffer to receive into",
@@ -156,6 +158,7 @@ list! {
         HostUnreachable = "3/1": "host unreachable",
         FragmentationNeeded = "3/4": "fragmentation needed and DF set, with the next-hop MTU (RFC 1191)",
         SourceRouteFailed = "3/5": "source route failed",
+        PortUnreachable = "3/3": "port unreachable: nobody answered a connection from outside within six seconds (RFC 5382)",
         Prohibited = "3/13": "communication administratively prohibited",
         RedirectHost = "5/1": "redirect for the host: another router of the subnet is nearer",
         TtlExceeded = "11/0": "time to live exceeded in transit",
@@ -174,6 +177,8 @@ list! {
         IcmpForbidden = "icmp-forbidden": "errors not sent because of what they would be about (RFC 1812 4.3.2.7)",
         IcmpRateLimited = "icmp-rate-limited": "errors not sent because too many were (RFC 1812 4.3.2.8)",
         IcmpUnroutable = "icmp-unroutable": "errors not sent because there is no way back to the sender",
+        MssClamped = "mss-clamped": "TCP SYNs whose maximum segment size was lowered to what fits the interface",
+        NatWaiting = "nat-waiting": "fragments that came before their first one, and unsolicited SYNs, made to wait",
         OwnLost = "own-lost": "packets of the router's own that could not be sent: no neighbour, queue or room for them",
     }
 }

@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 
+use millrace_nat::SessionId;
 use millrace_net::PortId;
 use millrace_net::wire::ipv4::{Fragment, Protocol};
 
@@ -40,7 +41,8 @@ pub(crate) enum Plan {
     /// It came from inside: translated if it leaves by an outside port.
     Leaving,
     /// It leaves with this source and these ports, and with the packet's `dst` as its destination.
-    Rewrite { src: u32, src_port: u16, dst_port: u16 },
+    /// A gateway sees it before, if its session is named.
+    Rewrite { src: u32, src_port: u16, dst_port: u16, gateway: Option<SessionId> },
 }
 
 impl Packet {

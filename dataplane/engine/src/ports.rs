@@ -4,6 +4,8 @@ use core::net::Ipv4Addr;
 
 use millrace_net::{Mac, PortId, Prefix};
 
+use crate::stage::mss_clamp::MssClamp;
+
 /// One interface in service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -26,6 +28,7 @@ pub struct Port {
     /// Whether hosts on its link are told of better routers there (RFC 1812 §5.2.7.2).
     pub redirects: bool,
     pub nat: NatSide,
+    pub mss_clamp: MssClamp,
 }
 
 /// On which side of NAT a port is.
@@ -64,6 +67,7 @@ impl Port {
             directed_broadcast: false,
             redirects: false,
             nat: NatSide::Neither,
+            mss_clamp: MssClamp::Off,
         }
     }
 
@@ -100,11 +104,13 @@ pub struct Ports {
     slots: Vec<Option<Port>>,
     /// Whether any port is on a side of NAT.
     has_nat: bool,
+    /// Whether any port clamps segment sizes.
+    has_mss_clamp: bool,
 }
 
 impl Ports {
     pub const fn new() -> Self {
-        Self { slots: Vec::new(), has_nat: false }
+        Self { slots: Vec::new(), has_nat: false, has_mss_clamp: false }
     }
 
     /// Puts `port` at `id`, in place of what was there. Numbers from [`PortId::MAX`] on are refused.
@@ -117,6 +123,7 @@ impl Ports {
             self.slots.resize(id.index() + 1, None);
         }
         self.slots[id.index()] = Some(port);
+        self.has_mss_clamp = self.slots.iter().flatten().any(|port| port.mss_clamp != MssClamp::Off);
         self.has_nat = self.slots.iter().flatten().any(|port| port.nat != NatSide::Neither);
         true
     }
@@ -134,6 +141,11 @@ impl Ports {
     /// What the router is called by where nobody has given it a router-id.
     pub fn highest_address(&self) -> Option<Ipv4Addr> {
         self.slots.iter().flatten().flat_map(|port| &port.addresses).map(|&(own, _)| own).max()
+    }
+
+    #[inline]
+    pub(crate) const fn has_mss_clamp(&self) -> bool {
+        self.has_mss_clamp
     }
 
     #[inline]

@@ -10,4 +10,7 @@ pub(crate) mod ip_fragment;
 pub(crate) mod ip_input;
 pub(crate) mod ip_options;
 pub(crate) mod l4_checksum;
+pub(crate) mod mss_clamp;
+pub(crate) mod nat;
+pub(crate) mod nat_wait;
 pub(crate) mod urpf;

@@ -17,7 +17,10 @@ impl Nat {
     /// Ends a session that is no longer on the wheel.
     pub(crate) fn end_session(&mut self, id: u32) {
         let s = self.sessions.slab.get(id);
-        let (mapping, remote) = (s.mapping, s.remote);
+        let (mapping, remote, gateway) = (s.mapping, s.remote, s.gateway);
+        if gateway {
+            self.controls.remove(&id);
+        }
         if self.filtering(mapping) == Filtering::AddressDependent {
             self.permissions.remove(mapping, remote.addr);
         }

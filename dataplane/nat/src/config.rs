@@ -21,6 +21,7 @@ pub struct Config {
     /// [`Nat::poll_port_change`](crate::Nat::poll_port_change), and what no mapping holds is the host's.
     pub shared: Vec<Ipv4Addr>,
     pub refusal: Refusal,
+    pub gateways: Gateways,
     pub timers: Timers,
     pub limits: Limits,
 }
@@ -120,6 +121,19 @@ impl Forward {
 pub struct Static {
     pub outside: Ipv4Addr,
     pub inside: Ipv4Addr,
+}
+
+/// Which application-level gateways are on (RFC 4787 REQ-10, RFC 5382 REQ-6). A change concerns new sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gateways {
+    pub ftp: bool,
+    pub tftp: bool,
+}
+
+impl Default for Gateways {
+    fn default() -> Self {
+        Self { ftp: true, tftp: true }
+    }
 }
 
 /// What a host inside is told when its new flow gets no mapping.

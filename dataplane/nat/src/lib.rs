@@ -44,6 +44,7 @@ mod flow;
 
 pub mod alg;
 pub mod packet;
+pub mod segment;
 
 mod close;
 mod nat;
@@ -62,8 +63,8 @@ mod table;
 mod tcp_state;
 
 pub use config::{
-    Allocation, Config, Filtering, Forward, Limits, PerProtocol, Pool, Refusal, Source, SourceAction, Static,
-    TimerTooShort, Timers,
+    Allocation, Config, Filtering, Forward, Gateways, Limits, PerProtocol, Pool, Refusal, Source,
+    SourceAction, Static, TimerTooShort, Timers,
 };
 pub use flow::{Endpoint, Flow, Tcp, protocol};
 pub use nat::{

@@ -5,9 +5,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use millrace_net::Instant;
 
+use crate::alg::Controls;
 use crate::config::{Config, Filtering, SourceAction};
 use crate::expiry::Wheel;
 use crate::flow::{Endpoint, Flow, Hasher, Tcp, protocol};
+use crate::packet::Datagram;
 use crate::permission::Permissions;
 use crate::pool::Pool;
 use crate::ports::{Kind, Slices};
@@ -35,7 +37,8 @@ pub enum Verdict {
 pub struct Rewrite {
     pub src: Endpoint,
     pub dst: Endpoint,
-    pub session: SessionId,
+    /// The session, where a gateway is to see the payload: [`Nat::control_out`], [`Nat::control_ack`].
+    pub gateway: Option<SessionId>,
 }
 
 /// What an ICMP error leaves with; addresses that stay are `None`.
@@ -138,6 +141,7 @@ pub struct Nat {
     /// Whose the outside endpoints of forwards are; the same in every shard.
     pub(crate) forward_owners: HashMap<(u8, Endpoint), u16>,
     pub(crate) permissions: Permissions,
+    pub(crate) controls: Controls,
     pub(crate) wheel: Wheel,
     pub(crate) resting: VecDeque<Resting>,
     /// Port blocks whose last mapping has gone, with the subscriber, in order of going.
@@ -215,6 +219,7 @@ impl Nat {
             statics,
             forward_owners: HashMap::new(),
             permissions: Permissions::new(if filters { limits.sessions } else { 0 }, hasher),
+            controls: Controls::with_hasher(by_address),
             wheel: Wheel::new(now_secs),
             resting: VecDeque::new(),
             idle_blocks: VecDeque::new(),
@@ -327,7 +332,9 @@ impl Nat {
             return Verdict::Handoff(owner, out);
         }
         match self.inbound(&hairpinned, tcp) {
-            Verdict::Translate(back) => Verdict::Translate(Rewrite { src: out.src, ..back }),
+            Verdict::Translate(back) => {
+                Verdict::Translate(Rewrite { src: out.src, dst: back.dst, gateway: None })
+            }
             done @ (Verdict::Bypass | Verdict::Refuse(_) | Verdict::Deny(_) | Verdict::Handoff(..)) => done,
         }
     }
@@ -432,6 +439,16 @@ impl Nat {
         !self.statics.contains_key(&inside) && self.source_action(inside) == Some(SourceAction::Exempt)
     }
 
+    /// Whether the flow of a packet from outside has a session. Touches nothing.
+    pub fn has_session(&self, flow: &Flow) -> bool {
+        self.sessions.inbound(flow).is_some()
+    }
+
+    /// Which worker gathers the fragments of a datagram from outside: the later ones have no ports that name an owner.
+    pub fn gatherer(&self, datagram: &Datagram) -> u16 {
+        self.slices.owner_of_address(datagram.src ^ datagram.dst.rotate_left(16) ^ u32::from(datagram.ident))
+    }
+
     /// The worker whose shard this is.
     pub const fn worker(&self) -> u16 {
         self.worker
@@ -490,8 +507,9 @@ impl Nat {
         };
         match self.open_session(mapping, flow.dst, Direction::Out, tcp) {
             Ok(id) => {
-                let src = self.mappings.slab.get(mapping).outside;
-                Verdict::Translate(Rewrite { src, dst: flow.dst, session: SessionId(id) })
+                let s = self.sessions.slab.get(id);
+                let gateway = s.gateway.then_some(SessionId(id));
+                Verdict::Translate(Rewrite { src: s.outside, dst: flow.dst, gateway })
             }
             Err(refused) => {
                 self.end_mapping_if_unused(mapping);
@@ -527,8 +545,9 @@ impl Nat {
         }
         match self.open_session(mapping, flow.src, Direction::In, tcp) {
             Ok(id) => {
-                let dst = self.mappings.slab.get(mapping).inside;
-                Verdict::Translate(Rewrite { src: flow.src, dst, session: SessionId(id) })
+                let s = self.sessions.slab.get(id);
+                let gateway = s.gateway.then_some(SessionId(id));
+                Verdict::Translate(Rewrite { src: flow.src, dst: s.inside, gateway })
             }
             Err(_) => {
                 self.end_mapping_if_unused(mapping);
@@ -545,13 +564,15 @@ impl Nat {
     #[inline]
     fn send(&mut self, id: u32, flow: &Flow, tcp: Option<Tcp>) -> Rewrite {
         self.see(id, Direction::Out, tcp);
-        Rewrite { src: self.sessions.slab.get(id).outside, dst: flow.dst, session: SessionId(id) }
+        let s = self.sessions.slab.get(id);
+        Rewrite { src: s.outside, dst: flow.dst, gateway: s.gateway.then_some(SessionId(id)) }
     }
 
     #[inline]
     fn receive(&mut self, id: u32, flow: &Flow, tcp: Option<Tcp>) -> Rewrite {
         self.see(id, Direction::In, tcp);
-        Rewrite { src: flow.src, dst: self.sessions.slab.get(id).inside, session: SessionId(id) }
+        let s = self.sessions.slab.get(id);
+        Rewrite { src: flow.src, dst: s.inside, gateway: s.gateway.then_some(SessionId(id)) }
     }
 
     /// A packet of a session: its timer and its TCP state.

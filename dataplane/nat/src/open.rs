@@ -1,5 +1,6 @@
 //! The slow path in: a new flow gets its mapping and its session, or a reason why not.
 
+use crate::alg::{self, Control};
 use crate::config::{Allocation, Filtering, SourceAction};
 use crate::expiry::{Link, NIL};
 use millrace_net::Instant;
@@ -79,9 +80,7 @@ impl Nat {
                 Refused::NoPool
             }
         })?;
-        if let Some(id) = self.sessions.outbound(&flow) {
-            self.see(id, Direction::Out, syn);
-        } else if let Err(refused) = self.open_session(mapping, announced, Direction::Out, syn) {
+        if let Err(refused) = self.announce(mapping, remote) {
             self.end_mapping_if_unused(mapping);
             return Err(refused);
         }
@@ -233,9 +232,35 @@ impl Nat {
             protocol,
             tcp: state,
             hairpin: self.is_outside_address(remote.addr),
+            gateway: self.is_control(protocol, inside, remote),
             live: true,
         };
-        self.add_session(session)
+        let id = self.add_session(session)?;
+        if self.config.gateways.tftp
+            && direction == Direction::Out
+            && protocol == protocol::UDP
+            && remote.port == alg::TFTP
+        {
+            // The server answers from another port (RFC 1350 §4). Without room for it, the answer is as any other's.
+            let _ = self.announce(mapping, remote.addr);
+        }
+        Ok(id)
+    }
+
+    /// Lets whatever `remote` sends from any port in through a mapping, for as long as a conversation without an answer
+    /// lives.
+    fn announce(&mut self, mapping: u32, remote: u32) -> Result<(), Refused> {
+        let announced = Endpoint { addr: remote, port: 0 };
+        let m = self.mappings.slab.get(mapping);
+        let (protocol, inside) = (m.protocol, m.inside);
+        let syn = (protocol == protocol::TCP).then_some(Tcp { syn: true, ..Tcp::default() });
+        match self.sessions.outbound(&Flow { protocol, src: inside, dst: announced }) {
+            Some(id) => self.see(id, Direction::Out, syn),
+            None => {
+                self.open_session(mapping, announced, Direction::Out, syn)?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts a session into the table, onto the wheel, and on its subscriber's account.
@@ -248,7 +273,11 @@ impl Nat {
         {
             return Err(Refused::SubscriberSessions);
         }
+        let gateway = session.gateway;
         let id = self.sessions.insert(session).ok_or(Refused::TableFull)?;
+        if gateway {
+            self.controls.insert(id, Control::default());
+        }
         let deadline = self.deadline(id);
         let slot = self.wheel.insert(&mut self.sessions.slab, id, deadline);
         self.sessions.slab.get_mut(id).slot = slot;

@@ -209,6 +209,7 @@ impl Nat {
             protocol,
             tcp,
             hairpin: self.is_outside_address(remote.addr),
+            gateway: false,
             live: true,
         };
         self.add_session(session).is_ok()

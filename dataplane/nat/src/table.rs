@@ -48,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) tcp: TcpState,
     /// The remote endpoint is an outside address of ours.
     pub(crate) hairpin: bool,
+    /// A gateway reads its payload.
+    pub(crate) gateway: bool,
     pub(crate) live: bool,
 }
 

@@ -93,10 +93,13 @@ fn state_goes_on_in_another_process() {
         let mut old = shard(config(allocation.clone()), slices, 0);
         let made = converse(&mut old);
         let state = State::read(&old.dump(NOW)).expect("whole");
-        assert_eq!((state.sessions(), state.mappings()), (made.len(), old.totals().mappings as usize));
+        assert_eq!(
+            (state.sessions(), state.mappings()),
+            (made.len(), usize::try_from(old.totals().mappings).unwrap_or(0))
+        );
         let mut fresh = Nat::new(config(allocation), slices, 0, 4711, NOW);
         let kept = fresh.restore(NOW, &state).expect("of this boot");
-        assert_eq!((kept.sessions as usize, kept.sessions_ended, kept.mappings_ended), (made.len(), 0, 0));
+        assert_eq!((kept.sessions, kept.sessions_ended, kept.mappings_ended), (made.len() as u64, 0, 0));
         assert_eq!(fresh.poll_event(), None, "nothing is logged anew");
         goes_on(&mut fresh, &made);
         let views = |nat: &Nat| {
@@ -150,7 +153,7 @@ fn shards_take_what_they_own() {
     for (worker, made) in (0..2).zip(&made) {
         let mut fresh = shard(config(Allocation::Random), slices, worker);
         let kept = fresh.restore(NOW, &state).expect("of this boot");
-        assert_eq!(kept.sessions as usize, made.len());
+        assert_eq!(kept.sessions, made.len() as u64);
         goes_on(&mut fresh, made);
     }
     // One worker for two: what it could have made itself, which is all.

@@ -18,6 +18,7 @@ use crate::stage::ip_forward::{self, ip_forward};
 use crate::stage::ip_fragment::ip_fragment;
 use crate::stage::ip_options::{Options, ip_options};
 use crate::stage::l4_checksum;
+use crate::stage::mss_clamp::mss_clamp;
 
 impl<F: Frame> Path<'_, F> {
     /// One packet to its verdict.
@@ -37,7 +38,7 @@ impl<F: Frame> Path<'_, F> {
                 Some(id) => id,
                 None => return self.settle_unknown(cx, frame, packet, port),
             },
-            Hop::Local | Hop::Refused(_) | Hop::Fault(_) | Hop::Elsewhere(_) => {
+            Hop::Local | Hop::Refused(_) | Hop::Fault(_) | Hop::Elsewhere(_) | Hop::Wait(_) => {
                 return self.end(cx, frame, packet, hop);
             }
         };
@@ -61,6 +62,7 @@ impl<F: Frame> Path<'_, F> {
             }
             Hop::Fault(reason) => self.refuse(cx, frame, packet, reason),
             Hop::Elsewhere(to) => self.hand_off(cx, frame, packet, to),
+            Hop::Wait(reason) => self.nat_hold(cx, frame, packet, reason),
             Hop::Local => match cx.shell.to_kernel(packet.in_port, frame) {
                 Ok(()) => Verdict::Kernel,
                 Err(frame) => self.discard(cx, frame, DropReason::NotForwarded),
@@ -126,6 +128,9 @@ impl<F: Frame> Path<'_, F> {
         {
             return self.end(cx, frame, packet, end);
         }
+        if cx.ports.has_mss_clamp() && mss_clamp(packet, frame.data_mut(), cx.ports, adjacency.port) {
+            self.counters.add_event(Event::MssClamped, 1);
+        }
         ip_forward::age(packet, frame.data_mut());
         if options.wants_update() {
             self.update_options(cx, &mut frame, packet, adjacency, options);
@@ -168,7 +173,7 @@ impl<F: Frame> Path<'_, F> {
                 None => unknown_neighbor(ports, port, dst),
             },
             Hop::Refused(reason) | Hop::Fault(reason) => Err(reason),
-            Hop::Local | Hop::Elsewhere(_) => Err(DropReason::NotForwarded),
+            Hop::Local | Hop::Elsewhere(_) | Hop::Wait(_) => Err(DropReason::NotForwarded),
         }
     }
 

@@ -17,25 +17,21 @@
 //! is no configuration.
 
 use millrace_nat::packet::{self, Parsed};
-use millrace_nat::{
-    Denied, ErrorRewrite, ErrorVerdict, Flow, Nat, Probe, Refusal, Refused, Rewrite, Side, Tcp,
-};
+use millrace_nat::{Flow, Probe, Refusal, Side, Tcp};
 use millrace_net::{Instant, PortId};
 
 use super::{BURST, Burst, Cx, Path};
 use crate::frame::{Frame, Handoff, Leg, Shell};
-use crate::outcome::{DropReason, IcmpMessage, Verdict};
+use crate::outcome::{DropReason, Event, IcmpMessage, Verdict};
 use crate::packet::{Packet, Plan};
 use crate::ports::{NatSide, Ports};
 use crate::stage::fib_lookup::Hop;
 use crate::stage::icmp_error;
-use crate::stage::l4_checksum;
+use crate::stage::nat::{arrive, hairpin, leave, pass_gateway, take};
+use crate::stage::nat_wait::{Cause, Whose};
 
 /// Steps of expiry in one call: what a thousand sessions that end together delay the next burst by.
 const EXPIRE_STEPS: usize = 512;
-
-/// Said of an outside endpoint that nobody inside has: it may be the host's own.
-const NOBODY: millrace_nat::Verdict = millrace_nat::Verdict::Deny(Denied::NoMapping);
 
 /// A packet whose endpoints were read, and where its session is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -84,10 +80,10 @@ impl Burst {
                         packet.translate(&rewrite);
                         Ok(())
                     }
-                    None => arrive(nat, (now, ports), packet, frame),
+                    None => arrive(nat, &mut path.nat_wait, (now, ports), (packet, frame), legs.get(at)),
                 }
             } else if self.nat.inside & bit != 0 && nat.is_outside_address(packet.dst) {
-                hairpin(nat, (now, ports), packet, frame)
+                hairpin(nat, &mut path.nat_wait, (now, ports), packet, frame)
             } else {
                 continue;
             };
@@ -107,7 +103,7 @@ impl Burst {
             }
             let packet = &mut self.packets[at];
             let leg = legs.get(at);
-            packet.handed = leg.is_some();
+            packet.handed = leg.is_some_and(|leg| *leg != Leg::Gather);
             let side = match (leg, ports.nat_side(*in_port)) {
                 (Some(Leg::Hairpinned), _) | (_, NatSide::Outside) => Side::Outside,
                 (_, NatSide::Inside) => Side::Inside,
@@ -139,7 +135,7 @@ impl Burst {
             let out_port = match self.hops[at] {
                 Hop::Adjacency(id) => path.fib.adjacency(id).port,
                 Hop::Glean(port) => port,
-                Hop::Local | Hop::Refused(_) | Hop::Fault(_) | Hop::Elsewhere(_) => continue,
+                Hop::Local | Hop::Refused(_) | Hop::Fault(_) | Hop::Elsewhere(_) | Hop::Wait(_) => continue,
             };
             if packet.nat == Plan::Leaving
                 && ports.nat_side(out_port) == NatSide::Outside
@@ -148,166 +144,6 @@ impl Burst {
                 packet.translate(&rewrite);
             }
         }
-    }
-}
-
-/// A packet from outside whose session is not known: it gets its inside destination, or `Err` says where it ends.
-#[inline(never)]
-fn arrive<F: Frame>(
-    nat: &mut Nat,
-    (now, ports): (Instant, &Ports),
-    packet: &mut Packet,
-    frame: &mut F,
-) -> Result<(), Hop> {
-    if !nat.is_outside_address(packet.dst) {
-        return Ok(());
-    }
-    match packet::parse(Side::Outside, packet.ip(frame.data())) {
-        Parsed::Flow { flow, tcp, .. } => {
-            owned(nat, Side::Outside, &flow, packet)?;
-            let verdict = nat.translate(now, Side::Outside, &flow, tcp);
-            if verdict != NOBODY || !ports.is_own(packet.dst_addr()) {
-                return judge(verdict, packet);
-            }
-        }
-        Parsed::IcmpError { quoted } => {
-            owned(nat, Side::Outside, &quoted.reversed(), packet)?;
-            match nat.translate_error(Side::Outside, &quoted, packet.dst) {
-                ErrorVerdict::Translate(new) => rewrite_error(packet, frame, &new),
-                ErrorVerdict::Unrelated if ports.is_own(packet.dst_addr()) => (),
-                ErrorVerdict::Unrelated | ErrorVerdict::Handoff(..) => {
-                    return Err(Hop::Fault(DropReason::NatUnrelatedError));
-                }
-            }
-        }
-        Parsed::LaterFragment(_) => return Err(Hop::Fault(DropReason::NatFragment)),
-        Parsed::Malformed if ports.is_own(packet.dst_addr()) => (),
-        Parsed::Malformed => return Err(Hop::Fault(DropReason::NatMalformed)),
-    }
-    Ok(())
-}
-
-/// A packet from inside to an outside address: both its endpoints are translated (RFC 4787 REQ-9).
-#[inline(never)]
-fn hairpin<F: Frame>(
-    nat: &mut Nat,
-    (now, ports): (Instant, &Ports),
-    packet: &mut Packet,
-    frame: &mut F,
-) -> Result<(), Hop> {
-    if packet.ttl <= 1 {
-        return Err(Hop::Fault(DropReason::TtlExceeded));
-    }
-    match packet::parse(Side::Inside, packet.ip(frame.data())) {
-        Parsed::Flow { flow, tcp, .. } => {
-            owned(nat, Side::Inside, &flow, packet)?;
-            let verdict = nat.translate(now, Side::Inside, &flow, tcp);
-            if let millrace_nat::Verdict::Handoff(worker, rewrite) = verdict {
-                if packet.may_be_partial {
-                    l4_checksum::complete(packet, frame.data_mut());
-                }
-                packet::rewrite(packet.ip_mut(frame.data_mut()), rewrite.src, rewrite.dst);
-                return Err(Hop::Elsewhere(Handoff { worker, leg: Leg::Hairpinned }));
-            }
-            if verdict != NOBODY || !ports.is_own(packet.dst_addr()) {
-                return judge(verdict, packet);
-            }
-            packet.nat = Plan::None;
-        }
-        Parsed::IcmpError { quoted } => {
-            owned(nat, Side::Inside, &quoted.reversed(), packet)?;
-            match nat.translate_error(Side::Inside, &quoted, packet.dst) {
-                ErrorVerdict::Translate(new) => rewrite_error(packet, frame, &new),
-                ErrorVerdict::Handoff(worker, new) => {
-                    rewrite_error(packet, frame, &new);
-                    return Err(Hop::Elsewhere(Handoff { worker, leg: Leg::Hairpinned }));
-                }
-                ErrorVerdict::Unrelated if ports.is_own(packet.dst_addr()) => packet.nat = Plan::None,
-                ErrorVerdict::Unrelated => return Err(Hop::Fault(DropReason::NatUnrelatedError)),
-            }
-        }
-        Parsed::LaterFragment(_) => return Err(Hop::Fault(DropReason::NatFragment)),
-        Parsed::Malformed if ports.is_own(packet.dst_addr()) => packet.nat = Plan::None,
-        Parsed::Malformed => return Err(Hop::Fault(DropReason::NatMalformed)),
-    }
-    Ok(())
-}
-
-/// A packet from inside that leaves by an outside port, of no session yet.
-#[inline(never)]
-fn leave<F: Frame>(nat: &mut Nat, now: Instant, packet: &mut Packet, frame: &mut F) -> Result<(), Hop> {
-    match packet::parse(Side::Inside, packet.ip(frame.data())) {
-        Parsed::Flow { flow, tcp, .. } => {
-            owned(nat, Side::Inside, &flow, packet)?;
-            return judge(nat.translate(now, Side::Inside, &flow, tcp), packet);
-        }
-        _ if nat.exempts(packet.src) => packet.nat = Plan::None,
-        Parsed::IcmpError { quoted } => {
-            owned(nat, Side::Inside, &quoted.reversed(), packet)?;
-            match nat.translate_error(Side::Inside, &quoted, packet.dst) {
-                ErrorVerdict::Translate(new) => rewrite_error(packet, frame, &new),
-                ErrorVerdict::Unrelated | ErrorVerdict::Handoff(..) => {
-                    return Err(Hop::Fault(DropReason::NatUnrelatedError));
-                }
-            }
-        }
-        Parsed::LaterFragment(_) => return Err(Hop::Fault(DropReason::NatFragment)),
-        Parsed::Malformed => return Err(Hop::Fault(DropReason::NatMalformed)),
-    }
-    Ok(())
-}
-
-/// Whether this shard has the state of the flow; `Err` sends the packet to the one that has.
-fn owned(nat: &Nat, side: Side, flow: &Flow, packet: &Packet) -> Result<(), Hop> {
-    let worker = nat.owner(side, flow);
-    if worker == nat.worker() {
-        return Ok(());
-    }
-    // Shards that do not agree, as for a moment while a configuration comes into force, do not play ball.
-    if packet.handed {
-        return Err(Hop::Fault(DropReason::NatHandoff));
-    }
-    Err(Hop::Elsewhere(Handoff { worker, leg: Leg::Owner }))
-}
-
-/// What is not translated.
-fn judge(verdict: millrace_nat::Verdict, packet: &mut Packet) -> Result<(), Hop> {
-    let reason = match verdict {
-        millrace_nat::Verdict::Translate(rewrite) => {
-            packet.translate(&rewrite);
-            return Ok(());
-        }
-        millrace_nat::Verdict::Bypass => {
-            packet.nat = Plan::None;
-            return Ok(());
-        }
-        millrace_nat::Verdict::Handoff(..) => DropReason::NatHandoff,
-        millrace_nat::Verdict::Refuse(Refused::PoolExhausted) => DropReason::NatPoolExhausted,
-        millrace_nat::Verdict::Refuse(Refused::SubscriberPorts) => DropReason::NatSubscriberPorts,
-        millrace_nat::Verdict::Refuse(Refused::SubscriberSessions) => DropReason::NatSubscriberSessions,
-        millrace_nat::Verdict::Refuse(Refused::TableFull) => DropReason::NatTableFull,
-        millrace_nat::Verdict::Refuse(Refused::NoPool) => DropReason::NatNoPool,
-        millrace_nat::Verdict::Deny(Denied::NoMapping) => DropReason::NatNoMapping,
-        millrace_nat::Verdict::Deny(Denied::Filtered) => DropReason::NatFiltered,
-        millrace_nat::Verdict::Deny(Denied::TcpNoSession) => DropReason::NatNoSession,
-        millrace_nat::Verdict::Deny(Denied::TableFull) => DropReason::NatInboundFull,
-    };
-    Err(Hop::Fault(reason))
-}
-
-/// An error is rewritten at once: nobody is told of what becomes of it (RFC 1812 §4.3.2.7).
-fn rewrite_error<F: Frame>(packet: &mut Packet, frame: &mut F, new: &ErrorRewrite) {
-    packet::rewrite_error(packet.ip_mut(frame.data_mut()), new);
-    packet.src = new.outer_src.unwrap_or(packet.src);
-    packet.dst = new.outer_dst.unwrap_or(packet.dst);
-    packet.nat = Plan::None;
-}
-
-impl Packet {
-    #[inline]
-    fn translate(&mut self, to: &Rewrite) {
-        self.dst = to.dst.addr;
-        self.nat = Plan::Rewrite { src: to.src.addr, src_port: to.src.port, dst_port: to.dst.port };
     }
 }
 
@@ -327,11 +163,14 @@ impl<F: Frame> Path<'_, F> {
                 return Ok(());
             }
             match &mut self.nat {
-                Some(nat) => leave(nat, cx.now, packet, frame)?,
+                Some(nat) => leave(nat, &mut self.nat_wait, cx.now, packet, frame)?,
                 None => return Err(Hop::Fault(DropReason::NatOff)),
             }
         }
-        if let Plan::Rewrite { src, src_port, dst_port } = packet.nat {
+        if let Plan::Rewrite { src, src_port, dst_port, gateway } = packet.nat {
+            if let (Some(session), Some(nat)) = (gateway, &mut self.nat) {
+                pass_gateway(nat, cx.now, session, packet, frame)?;
+            }
             let src = millrace_nat::Endpoint { addr: src, port: src_port };
             let dst = millrace_nat::Endpoint { addr: packet.dst, port: dst_port };
             packet::rewrite(packet.ip_mut(frame.data_mut()), src, dst);
@@ -353,6 +192,60 @@ impl<F: Frame> Path<'_, F> {
         }
     }
 
+    /// Lets a packet wait until NAT can decide.
+    pub(super) fn nat_hold<S: Shell<Frame = F>>(
+        &mut self,
+        cx: &mut Cx<'_, S>,
+        frame: F,
+        packet: &Packet,
+        reason: DropReason,
+    ) -> Verdict {
+        let side = if packet.nat == Plan::Leaving { Side::Inside } else { Side::Outside };
+        let cause = match packet::parse(side, packet.ip(frame.data())) {
+            Parsed::LaterFragment(datagram) => Cause::Fragment(Whose { side, datagram }),
+            Parsed::Flow { flow, .. } => Cause::Syn(flow, reason),
+            Parsed::IcmpError { .. } | Parsed::Malformed => return self.discard(cx, frame, reason),
+        };
+        match self.nat_wait.admit(cx.now, *packet, frame, cause) {
+            Ok(()) => {
+                self.counters.add_event(Event::NatWaiting, 1);
+                Verdict::Hold
+            }
+            Err(frame) => self.discard(cx, frame, reason),
+        }
+    }
+
+    /// Fragments whose first one has been decided in this call go the same way.
+    pub(super) fn release_fragments<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>) {
+        while let Some((waiting, way)) = self.nat_wait.released(cx.now) {
+            let (mut packet, mut frame) = (waiting.packet, waiting.frame);
+            let hop = match take(way, &mut packet, &mut frame) {
+                Ok(()) => self.hop(&packet, frame.data()),
+                Err(end) => end,
+            };
+            let verdict = self.settle(cx, frame, &mut packet, hop);
+            self.counters.add_verdict(verdict.kind(), 1);
+        }
+    }
+
+    /// Ends the waiting of those whose time is up.
+    pub(super) fn give_up_waiting<S: Shell<Frame = F>>(&mut self, cx: &mut Cx<'_, S>) {
+        while let Some(waiting) = self.nat_wait.expired(cx.now) {
+            let (frame, reason) = (waiting.frame, given_up(&waiting.cause));
+            let opened = match &waiting.cause {
+                // Opened from inside meanwhile: the SYN is dropped in silence (RFC 5382 REQ-4 b).
+                Cause::Syn(flow, _) => self.nat.as_ref().is_some_and(|nat| nat.has_session(flow)),
+                Cause::Fragment(_) => true,
+            };
+            let verdict = if opened {
+                self.discard(cx, frame, reason)
+            } else {
+                self.refuse(cx, frame, &waiting.packet, DropReason::NatSynUnanswered)
+            };
+            self.counters.add_verdict(verdict.kind(), 1);
+        }
+    }
+
     /// What is said of a packet dropped for `reason`.
     pub(super) fn message(&self, reason: DropReason) -> Option<IcmpMessage> {
         let message = icmp_error::message(reason)?;
@@ -369,5 +262,13 @@ impl<F: Frame> Path<'_, F> {
         if let Some(nat) = &mut self.nat {
             nat.expire(now, EXPIRE_STEPS);
         }
+    }
+}
+
+/// Why a packet that has waited, or may not wait, is dropped.
+const fn given_up(cause: &Cause) -> DropReason {
+    match cause {
+        Cause::Fragment(_) => DropReason::NatFragment,
+        Cause::Syn(_, reason) => *reason,
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Hop {
     Fault(DropReason),
     /// Another worker has its NAT state.
     Elsewhere(Handoff),
+    /// NAT cannot decide yet; if it never can, this is why the packet is dropped.
+    Wait(DropReason),
 }
 
 /// Which fields of a packet choose among paths of equal cost.

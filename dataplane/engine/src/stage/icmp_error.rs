@@ -32,6 +32,7 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
             Some(IcmpMessage::HostUnreachable)
         }
         DropReason::SourceRouteFailed => Some(IcmpMessage::SourceRouteFailed),
+        DropReason::NatSynUnanswered => Some(IcmpMessage::PortUnreachable),
         DropReason::Prohibit
         | DropReason::NatNoPool
         | DropReason::NatPoolExhausted
@@ -70,6 +71,7 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
         | DropReason::NatUnrelatedError
         | DropReason::NatMalformed
         | DropReason::NatFragment
+        | DropReason::NatGateway
         | DropReason::NatHandoff
         | DropReason::RxRingFull
         | DropReason::NoBuffer
@@ -135,6 +137,7 @@ pub(crate) fn build(
         IcmpMessage::HostUnreachable => (Kind::UNREACHABLE, 1, 0),
         IcmpMessage::FragmentationNeeded => (Kind::UNREACHABLE, 4, packet.detail),
         IcmpMessage::SourceRouteFailed => (Kind::UNREACHABLE, 5, 0),
+        IcmpMessage::PortUnreachable => (Kind::UNREACHABLE, 3, 0),
         IcmpMessage::Prohibited => (Kind::UNREACHABLE, 13, 0),
         IcmpMessage::RedirectHost => (Kind::REDIRECT, 1, packet.detail),
         IcmpMessage::TtlExceeded => (Kind::TIME_EXCEEDED, 0, 0),

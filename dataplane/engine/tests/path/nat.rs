@@ -15,16 +15,16 @@ use millrace_net::PortId;
 
 use crate::rig::{CLIENT, DF, Datagram, LAN, Router, THIN, WAN, addr, checksum, decode, mac_of, memory, udp};
 
-const POOL: &str = "198.51.100.8";
+pub(crate) const POOL: &str = "198.51.100.8";
 /// The router's own address on the outside link.
-const OWN: &str = "198.51.100.1";
-const REMOTE: &str = "10.1.2.3";
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
+pub(crate) const OWN: &str = "198.51.100.1";
+pub(crate) const REMOTE: &str = "10.1.2.3";
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMP: u8 = 1;
 
 /// The LAN is inside, the WAN outside, THIN is neither.
-fn config(pool: &str) -> Config {
+pub(crate) fn config(pool: &str) -> Config {
     Config {
         pools: vec![Pool {
             name: "wan".into(),
@@ -39,12 +39,12 @@ fn config(pool: &str) -> Config {
     }
 }
 
-fn sides(router: &mut Router<'_>) {
+pub(crate) fn sides(router: &mut Router<'_>) {
     router.set_port(LAN, |port| port.nat = NatSide::Inside);
     router.set_port(WAN, |port| port.nat = NatSide::Outside);
 }
 
-fn install(router: &mut Router<'_>, config: Config) {
+pub(crate) fn install(router: &mut Router<'_>, config: Config) {
     sides(router);
     let nat = Nat::new(config, Slices::new(1, 64), 0, 42, router.now);
     assert!(router.engine.set_nat(Some(nat)).is_none());
@@ -52,15 +52,15 @@ fn install(router: &mut Router<'_>, config: Config) {
 
 /// What is in a packet, its checksums verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Seen {
-    port: PortId,
-    protocol: u8,
-    src: (Ipv4Addr, u16),
-    dst: (Ipv4Addr, u16),
-    data: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) port: PortId,
+    pub(crate) protocol: u8,
+    pub(crate) src: (Ipv4Addr, u16),
+    pub(crate) dst: (Ipv4Addr, u16),
+    pub(crate) data: Vec<u8>,
 }
 
-fn seen(port: PortId, frame: &[u8]) -> Seen {
+pub(crate) fn seen(port: PortId, frame: &[u8]) -> Seen {
     let sliced = SlicedPacket::from_ethernet(frame).expect("decodes");
     let Some(NetSlice::Ipv4(ip)) = &sliced.net else { panic!("not IPv4") };
     let header = ip.header();
@@ -89,7 +89,7 @@ fn seen(port: PortId, frame: &[u8]) -> Seen {
     Seen { port, protocol, src: (src, ports.0), dst: (dst, ports.1), data }
 }
 
-fn datagram(protocol: u8, src: (&str, u16), dst: (&str, u16)) -> Datagram {
+pub(crate) fn datagram(protocol: u8, src: (&str, u16), dst: (&str, u16)) -> Datagram {
     let (src_addr, dst_addr) = (addr(src.0), addr(dst.0));
     let mut payload = match protocol {
         UDP => udp(src.1, dst.1, 11),
@@ -124,14 +124,14 @@ fn datagram(protocol: u8, src: (&str, u16), dst: (&str, u16)) -> Datagram {
 }
 
 /// What leaves when this is received, if anything.
-fn pass(router: &mut Router<'_>, port: PortId, datagram: &Datagram) -> Option<Seen> {
+pub(crate) fn pass(router: &mut Router<'_>, port: PortId, datagram: &Datagram) -> Option<Seen> {
     router.bench.tx.clear();
     router.receive([(port, &datagram.on(port)[..])]);
     assert!(router.bench.tx.len() <= 1, "{:?}", router.bench.tx);
     router.bench.tx.first().map(|(port, bytes)| seen(*port, bytes))
 }
 
-fn dropped(router: &Router<'_>) -> Vec<(String, u64)> {
+pub(crate) fn dropped(router: &Router<'_>) -> Vec<(String, u64)> {
     router.counts().into_iter().filter(|(name, _)| name.starts_with("drop ")).collect()
 }
 

@@ -5,8 +5,12 @@
 //! expect ([`Nat::expect`](crate::Nat::expect)). TCP numbers after a text of another length are kept right by [`Shift`].
 
 pub mod ftp;
+
+mod control;
 mod sequence;
 
+pub use control::Outgoing;
+pub(crate) use control::{Control, Controls};
 pub use sequence::Shift;
 
 /// UDP port of a TFTP server: its answer comes from another one (RFC 1350 §4).
