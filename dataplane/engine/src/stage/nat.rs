@@ -41,10 +41,11 @@ pub(crate) fn arrive<F: Frame>(
                 gathered(nat, datagram)?;
             }
             let judged = owned(nat, Side::Outside, &flow, packet).and_then(|()| {
-                match nat.translate(now, Side::Outside, &flow, tcp) {
-                    NOBODY if own => Ok(()),
-                    verdict => judge(verdict, packet).map_err(|end| unsolicited(end, tcp)),
+                let verdict = nat.translate(now, Side::Outside, &flow, tcp);
+                if own && verdict == NOBODY {
+                    return Ok(());
                 }
+                judge(verdict, packet).map_err(|end| unsolicited(end, tcp))
             });
             decide(wait, now, Side::Outside, fragment, packet, judged)
         }
@@ -87,20 +88,19 @@ pub(crate) fn hairpin<F: Frame>(
         Parsed::Flow { flow, tcp, fragment } => {
             owned(nat, Side::Inside, &flow, packet)?;
             let mut outside = None;
-            let judged = match nat.translate(now, Side::Inside, &flow, tcp) {
-                millrace_nat::Verdict::Handoff(worker, rewrite) => {
-                    if packet.may_be_partial {
-                        l4_checksum::complete(packet, frame.data_mut());
-                    }
-                    packet::rewrite(packet.ip_mut(frame.data_mut()), rewrite.src, rewrite.dst);
-                    outside = Some(rewrite.src.addr);
-                    Err(Hop::Elsewhere(Handoff { worker, leg: Leg::Hairpinned }))
+            let verdict = nat.translate(now, Side::Inside, &flow, tcp);
+            let judged = if let millrace_nat::Verdict::Handoff(worker, rewrite) = verdict {
+                if packet.may_be_partial {
+                    l4_checksum::complete(packet, frame.data_mut());
                 }
-                NOBODY if own => {
-                    packet.nat = Plan::None;
-                    Ok(())
-                }
-                verdict => judge(verdict, packet),
+                packet::rewrite(packet.ip_mut(frame.data_mut()), rewrite.src, rewrite.dst);
+                outside = Some(rewrite.src.addr);
+                Err(Hop::Elsewhere(Handoff { worker, leg: Leg::Hairpinned }))
+            } else if own && verdict == NOBODY {
+                packet.nat = Plan::None;
+                Ok(())
+            } else {
+                judge(verdict, packet)
             };
             match (fragment, judged) {
                 (Some(datagram), Err(Hop::Elsewhere(to))) => {
