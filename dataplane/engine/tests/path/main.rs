@@ -11,7 +11,6 @@ mod ip_fragment;
 mod ip_input;
 mod ip_options;
 mod l4_checksum;
-mod ledger;
 mod mss_clamp;
 mod nat;
 mod nat_fragments;
