@@ -118,6 +118,18 @@ fn follows(router: &Router) -> Result<String> {
     Ok(gateway.unwrap_or_default().to_owned())
 }
 
+/// The upper way falls silent under a thousand datagrams a second: each that is lost is a millisecond.
+fn lose_little(net: &Net) -> Result<()> {
+    let probe = Iperf::new(&net.client, &net.server, SERVER).seconds(4).udp("800K", 100).start()?;
+    let (upper, _) = net.carried()?;
+    wait_until("the probe to be on its way", SOON, || Ok(upper + 500 < net.carried()?.0))?;
+    net.silence(true)?;
+    let result = probe.finish()?;
+    println!("{} of {} datagrams lost", result.lost, result.datagrams);
+    ensure!(0 < result.lost && result.lost <= 200, "{} of {} lost", result.lost, result.datagrams);
+    Ok(())
+}
+
 /// What a static route with BFD owes its users, whoever is the neighbour.
 fn failover(net: &Net, router: &Router) -> Result<()> {
     wait_state(router, "up")?;
@@ -132,14 +144,7 @@ fn failover(net: &Net, router: &Router) -> Result<()> {
     assert_eq!(follows(router)?, UPPER);
     assert_eq!(Ping::new(&net.client, SERVER).run()?.received, 3);
 
-    // A thousand datagrams a second: each that is lost is a millisecond.
-    let probe = Iperf::new(&net.client, &net.server, SERVER).seconds(4).udp("800K", 100).start()?;
-    let (upper, _) = net.carried()?;
-    wait_until("the probe to be on its way", SOON, || Ok(upper + 500 < net.carried()?.0))?;
-    net.silence(true)?;
-    let result = probe.finish()?;
-    println!("{} of {} datagrams lost", result.lost, result.datagrams);
-    assert!(0 < result.lost && result.lost <= 200, "{} of {} lost", result.lost, result.datagrams);
+    lose_little(net)?;
     wait_state(router, "down")?;
     assert_eq!(follows(router)?, "10.0.12.2");
     let routes = router.show(&format!("routes {SERVER}/32"))?;
@@ -230,6 +235,36 @@ fn a_member_of_many_routes_leaves_in_one_update_and_load_does_not_break_sessions
         })?;
         wait_until("the dataplane to agree", SOON, || router.is_synced())?;
         assert_eq!(generation()? - before, 1.0, "one message for a hundred thousand routes");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rip_route_leaves_a_silent_frr() {
+    test(|lab| {
+        let net = Net::new(lab)?;
+        let config = "bfd\n peer 10.0.11.1\n  receive-interval 50\n  transmit-interval 50\n exit\nexit\n\
+                      ip route 10.9.9.9/32 10.0.21.2\n\
+                      router rip\n version 2\n timers basic 5 15 10\n network west\n redistribute static\n";
+        net.upper.ip("route del 10.9.9.9/32")?;
+        let frr = Frr::start(&net.upper, &["ripd", "bfdd"], config)?;
+        let backup = "[[static]]\nprefix = \"10.9.9.9/32\"\nvia = [\"10.0.12.2\"]\ndistance = 200\n";
+        let rip = "[rip]\n[[rip.interface]]\nname = \"upper\"\nbfd = true\n";
+        let router = start(&net, &format!("{backup}{rip}"))?;
+        wait_until("the route by RIP", SOON, || Ok(follows(&router)? == UPPER))?;
+        wait_state(&router, "up")?;
+        assert_eq!(session(&router)?["clients"][0], "rip");
+        wait_until(
+            "both sides to have agreed",
+            SOON,
+            || Ok(session(&router)?["detection_time_ms"] == 150.0),
+        )?;
+        lose_little(&net)?;
+        wait_until("the way by the static route", SOON, || Ok(follows(&router)? == "10.0.12.2"))?;
+        net.silence(false)?;
+        wait_until("the way by RIP again", SOON, || Ok(follows(&router)? == UPPER))?;
+        wait_state(&router, "up")?;
+        drop(frr);
         Ok(())
     });
 }
