@@ -12,7 +12,10 @@ use std::os::unix::net::UnixListener;
 
 #[cfg(test)]
 pub(crate) use millrace_api::Express;
-pub(crate) use millrace_api::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Scheduling, Urpf};
+pub(crate) use millrace_api::{
+    Acl, AclAction, AclRule, DataplaneConfig, FlowHash, Forwarding, Fragments, IcmpSource, InterfaceConfig,
+    Mode, OnFailure, Police, Queues, Scheduling, Urpf,
+};
 use millrace_api::{
     Member, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request, RequestBody, VERSION,
 };
@@ -215,6 +218,7 @@ fn answer_query(query: Query, dataplane: &mut Dataplane) -> ReplyBody {
         Query::Counters => ReplyBody::Counters(report::counters(router)),
         Query::Workers => ReplyBody::Workers(report::workers(router)),
         Query::Neighbors => ReplyBody::Neighbors(report::neighbors(router, clock::now())),
+        Query::Acls => ReplyBody::Acls(report::acls(router)),
         Query::Nexthops => ReplyBody::Nexthops(report::nexthops(router)),
         Query::Fib { address } => ReplyBody::Fib(report::fib(router, address)),
         Query::FibRoutes { after, limit } => ReplyBody::FibRoutes(report::fib_routes(router, after, limit)),

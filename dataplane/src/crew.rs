@@ -126,9 +126,11 @@ impl Crew {
             let page = Arc::new(WorkerPage::default());
             let cache = Cache::new(umem);
             let cached = cache.gauge();
+            let mut config = EngineConfig::new(seed);
+            config.worker = number;
             let parts = Parts {
                 number,
-                engine: Engine::new(fib, Arc::clone(&counters), EngineConfig::new(seed)),
+                engine: Engine::new(fib, Arc::clone(&counters), config),
                 quiescent: quiescence
                     .worker(number)
                     .ok_or_else(|| std::io::Error::other("no quiescence slot"))?,

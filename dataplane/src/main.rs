@@ -23,6 +23,7 @@ mod control_link;
 mod counters;
 mod crew;
 mod dataplane;
+mod filters;
 mod handoff;
 mod host;
 mod instance;

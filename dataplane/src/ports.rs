@@ -199,6 +199,9 @@ mod tests {
             on_failure: OnFailure::Drop,
             queues: Queues::All,
             mss_clamp: None,
+            vlan: None,
+            guard: Default::default(),
+            switches: Default::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_engine::{self as engine, Ports};
+use millrace_engine::{self as engine, Ports, Settings};
 use millrace_fib::{self as fib, Geometry, Memory, Quiescence, Vlan, Writer};
 use millrace_net::{Instant, Mac, PortId};
 use millrace_xsk::{
@@ -14,12 +14,15 @@ use millrace_xsk::{
     UmemConfig,
 };
 
-use crate::control_link::{DataplaneConfig, InterfaceConfig, Mode, OnFailure, Queues, Urpf};
+use crate::control_link::{
+    DataplaneConfig, FlowHash, Forwarding, IcmpSource, InterfaceConfig, Mode, OnFailure, Queues, Urpf,
+};
 use crate::crew::{self, Crew, CrewError, Style};
+use crate::filters::{FilterError, Filters};
 use crate::host::Host;
 use crate::netlink::Link;
 use crate::ports::{self, PortTable, TooManyPorts};
-use crate::sysfs;
+use crate::sysfs::{self, Switch};
 use crate::tables::Tables;
 use crate::worker::{Requests, Snapshot};
 use crate::xdp::{self, Attachment, Xdp};
@@ -44,6 +47,8 @@ pub(crate) enum StartError {
     Xdp(#[from] xdp::XdpError),
     #[error("the forwarding table has no memory: {0}")]
     Table(#[from] fib::LayoutError),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     #[error("interface {name}: {problem}")]
     Interface { name: String, problem: String },
 }
@@ -53,8 +58,8 @@ pub(crate) enum StartError {
 pub(crate) struct Service {
     pub(crate) queues: Vec<Queue>,
     pub(crate) attachment: Attachment,
-    /// The device's forwarding switch as it was found.
-    forwarding_found: Option<bool>,
+    /// The device's switches as they were found.
+    found: Vec<(Switch, bool)>,
 }
 
 /// One of its sockets, which a worker has.
@@ -113,6 +118,7 @@ pub(crate) struct Router {
     pub(crate) xdp: Xdp,
     /// What the kernel counted on sockets that are closed.
     pub(crate) closed: LostFrames,
+    pub(crate) filters: Filters,
     locals: BTreeSet<Ipv4Addr>,
     published: Snapshot,
     retry_at: Instant,
@@ -143,6 +149,7 @@ impl Router {
         let cpus = crew::cpus(&config.workers, &crew::available_cpus())?;
         let mut ports = PortTable::default();
         ports.configure(&config.interfaces)?;
+        let filters = Filters::default().next(&config, cpus.len())?;
         let geometry = Geometry::DEFAULT;
         let xdp = Xdp::load(geometry)?;
         let memory = Memory::new(geometry, xdp.fib_slices())?;
@@ -166,6 +173,7 @@ impl Router {
             umem,
             xdp,
             closed: LostFrames::default(),
+            filters,
             locals: BTreeSet::new(),
             published: Snapshot::default(),
             retry_at: now,
@@ -196,6 +204,7 @@ impl Router {
         host: &Host,
     ) -> Result<(Vec<String>, Neighborhood), StartError> {
         ports::check_number(&config.interfaces)?;
+        self.filters = self.filters.next(&config, self.crew.len())?;
         let restart = fixed_differences(&self.config, &config);
         let removed = self.ports.not_in(&config.interfaces);
         for id in removed {
@@ -218,6 +227,8 @@ impl Router {
         }
         self.config = DataplaneConfig {
             interfaces: config.interfaces,
+            forwarding: config.forwarding,
+            acls: config.acls,
             workers: self.config.workers.clone(),
             mode: self.config.mode,
             frames: self.config.frames,
@@ -320,12 +331,16 @@ impl Router {
                 Urpf::Loose => engine::Urpf::Loose,
                 Urpf::Strict => engine::Urpf::Strict,
             };
+            state.directed_broadcast = port.config.switches.directed_broadcast;
+            state.redirects = port.config.switches.redirects;
+            [state.guard_in, state.guard_out] = self.filters.guards(&port.config);
             // A port's number is below the limit, by the table's making.
             let _ = ports.insert(id, state);
             senders[id.index()] =
                 port.service.as_ref().and_then(|service| service.queues.first()).map(|queue| queue.worker);
         }
-        let snapshot = Snapshot { ports, senders, stage_times: self.config.stage_times };
+        let settings = settings(&self.config.forwarding);
+        let snapshot = Snapshot { ports, settings, senders, stage_times: self.config.stage_times };
         if snapshot != self.published {
             self.published = snapshot.clone();
             self.crew.publish(snapshot);
@@ -394,7 +409,9 @@ impl Router {
             queues.push(Queue { queue, worker, mode: socket.mode(), observer: socket.observer() });
             self.crew.serve(worker, id, socket);
         }
-        Ok(Service { queues, attachment, forwarding_found: sysfs::forwarding(&config.name).ok() })
+        let found = [Switch::Forwarding, Switch::ProxyArp].into_iter();
+        let found = found.filter_map(|switch| Some((switch, switch.get(&config.name).ok()?))).collect();
+        Ok(Service { queues, attachment, found })
     }
 
     fn socket_config(&self, ifindex: u32, queue: u32) -> SocketConfig {
@@ -430,9 +447,9 @@ impl Router {
         self.publish(host);
         drop(self.crew.release(id));
         tracing::info!(interface = name, "interface is out of service");
-        if let Some(found) = service.forwarding_found {
+        for (switch, found) in service.found {
             // Fails when the device is gone, and its switch with it.
-            let _ = sysfs::set_forwarding(&name, found);
+            let _ = switch.set(&name, found);
         }
     }
 
@@ -444,8 +461,13 @@ impl Router {
         if let Err(error) = service.attachment.set_fail_open(open) {
             tracing::error!(interface = port.config.name, %error, "on-failure is not in force in the XDP program");
         }
-        if let Err(error) = sysfs::set_forwarding(&port.config.name, open) {
+        if let Err(error) = Switch::Forwarding.set(&port.config.name, open) {
             tracing::error!(interface = port.config.name, %error, "on-failure is not in force in the kernel");
+        }
+        let proxy_arp = port.config.switches.proxy_arp;
+        let found = service.found.iter().any(|found| *found == (Switch::ProxyArp, true));
+        if let Err(error) = Switch::ProxyArp.set(&port.config.name, proxy_arp || found) {
+            tracing::error!(interface = port.config.name, %error, "proxy-arp is not in force in the kernel");
         }
     }
 
@@ -466,6 +488,21 @@ impl Router {
 impl Drop for Router {
     fn drop(&mut self) {
         self.shut_down();
+    }
+}
+
+fn settings(forwarding: &Forwarding) -> Settings {
+    Settings {
+        router_id: forwarding.router_id,
+        icmp_source: match forwarding.icmp_source {
+            IcmpSource::Outgoing => engine::IcmpSource::Outgoing,
+            IcmpSource::Incoming => engine::IcmpSource::Incoming,
+        },
+        flow_hash: match forwarding.flow_hash {
+            FlowHash::L3 => engine::FlowHash::Addresses,
+            FlowHash::L3L4 => engine::FlowHash::Ports,
+        },
+        source_routes: forwarding.source_routes,
     }
 }
 
@@ -533,6 +570,8 @@ mod tests {
             frames: 4096,
             interfaces: vec![],
             nat: None,
+            forwarding: Forwarding::default(),
+            acls: vec![],
         };
         assert!(fixed_differences(&config, &config).is_empty());
         let other = DataplaneConfig { workers: vec![1], frames: 8192, ..config.clone() };

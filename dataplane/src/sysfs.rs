@@ -1,4 +1,4 @@
-//! What only /sys and /proc/sys know of a device: its driver, its receive queues, its forwarding switch.
+//! What only /sys and /proc/sys know of a device: its driver, its receive queues, its switches.
 //!
 //! /sys shows the network namespace in which it was mounted (`ip netns exec` mounts it anew, `nsenter` does not), so
 //! what it says is believed only where the device's number agrees with rtnetlink's.
@@ -35,15 +35,29 @@ pub(crate) fn statistic(link: &Link, name: &str) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The kernel's own switch for forwarding what arrives on this device. /proc/sys/net shows the caller's namespace.
-fn forwarding_file(name: &str) -> PathBuf {
-    ["/proc/sys/net/ipv4/conf", name, "forwarding"].iter().collect()
+/// A switch of the kernel's IPv4 for one device. /proc/sys/net shows the caller's namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Switch {
+    /// It forwards what arrives on the device.
+    Forwarding,
+    /// It answers ARP requests for what is behind the router, where it forwards.
+    ProxyArp,
 }
 
-pub(crate) fn forwarding(name: &str) -> io::Result<bool> {
-    Ok(std::fs::read_to_string(forwarding_file(name))?.trim() != "0")
-}
+impl Switch {
+    fn file(self, device: &str) -> PathBuf {
+        let name = match self {
+            Self::Forwarding => "forwarding",
+            Self::ProxyArp => "proxy_arp",
+        };
+        ["/proc/sys/net/ipv4/conf", device, name].iter().collect()
+    }
 
-pub(crate) fn set_forwarding(name: &str, on: bool) -> io::Result<()> {
-    std::fs::write(forwarding_file(name), if on { "1" } else { "0" })
+    pub(crate) fn get(self, device: &str) -> io::Result<bool> {
+        Ok(std::fs::read_to_string(self.file(device))?.trim() != "0")
+    }
+
+    pub(crate) fn set(self, device: &str, on: bool) -> io::Result<()> {
+        std::fs::write(self.file(device), if on { "1" } else { "0" })
+    }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use crossbeam::channel::{Receiver, Sender};
-use millrace_engine::{BURST, Engine, Ports, Shell, Stage};
+use millrace_engine::{BURST, Engine, Ports, Settings, Shell, Stage};
 use millrace_fib::Quiescent;
 use millrace_net::{Instant, PortId};
 use millrace_xsk::{Frame, Socket};
@@ -47,6 +47,7 @@ const INBOX_BURST: usize = 4 * BURST;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) ports: Ports,
+    pub(crate) settings: Settings,
     /// By port: a worker that has a socket on it.
     pub(crate) senders: Vec<Option<usize>>,
     /// Whether workers measure how long each stage takes.
@@ -277,6 +278,7 @@ impl Worker {
         if generation != self.seen_generation {
             self.seen_generation = generation;
             self.snapshot = self.published.current();
+            self.engine.set(self.snapshot.settings);
             ways_changed = true;
         }
         if ways_changed {

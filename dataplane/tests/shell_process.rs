@@ -131,6 +131,9 @@ fn config(interfaces: &[&str]) -> DataplaneConfig {
         on_failure: OnFailure::Drop,
         queues: Queues::All,
         mss_clamp: None,
+        vlan: None,
+        guard: Default::default(),
+        switches: Default::default(),
     };
     DataplaneConfig {
         workers: vec![],
@@ -142,6 +145,8 @@ fn config(interfaces: &[&str]) -> DataplaneConfig {
         frames: 4096,
         interfaces: interfaces.iter().map(interface).collect(),
         nat: None,
+        forwarding: Default::default(),
+        acls: vec![],
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn interfaces(reader: &mut Reader<'_>, interfaces: &[PlacedInterface<
 }
 
 /// The later of two places that exclude each other.
-fn twice(reader: &mut Reader<'_>, field: &Field<'_>, first: &Field<'_>, what: &str) {
+pub(super) fn twice(reader: &mut Reader<'_>, field: &Field<'_>, first: &Field<'_>, what: &str) {
     let line = reader.source.line(first.span().start);
     let problem = reader.field_problem(field, what);
     reader.push(problem.expected("each of them once").help(format!("the first is in line {line}")));

@@ -71,21 +71,33 @@ fn effect(setting: &str) -> Effect {
 
 enum Setting<'c> {
     Text(String),
+    /// A list is compared as such and shown as its size.
+    Acl(&'c millrace_api::Acl),
     /// A table of prefixes is compared as such and shown as its size.
     File(&'c StaticRoute),
 }
 
+/// What makes two settings the same.
+#[derive(PartialEq)]
+enum Identity<'c> {
+    Text(&'c str),
+    Acl(&'c millrace_api::Acl),
+    File(&'c [millrace_net::Prefix], String),
+}
+
 impl Setting<'_> {
-    fn identity(&self) -> Result<&str, (&[millrace_net::Prefix], String)> {
+    fn identity(&self) -> Identity<'_> {
         match self {
-            Self::Text(text) => Ok(text),
-            Self::File(route) => Err((&route.prefixes, target(route))),
+            Self::Text(text) => Identity::Text(text),
+            Self::Acl(acl) => Identity::Acl(acl),
+            Self::File(route) => Identity::File(&route.prefixes, target(route)),
         }
     }
 
     fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
+            Self::Acl(acl) => format!("{} rules, default {}", acl.rules.len(), acl.default.name()),
             Self::File(route) => format!("{} prefixes, {}", route.prefixes.len(), target(route)),
         }
     }
@@ -114,7 +126,7 @@ fn settings<'c>(config: &'c Config, marks: &RandomState) -> BTreeMap<Name, Setti
     let mut section = (0, String::new());
     let mut entries: BTreeMap<String, u32> = BTreeMap::new();
     let (mut rule_list, mut rule) = (String::new(), 0);
-    let printed = Config { statics: Vec::new(), ..config.clone() }.to_string();
+    let printed = Config { statics: Vec::new(), acls: Vec::new(), ..config.clone() }.to_string();
     for line in printed.lines() {
         if let Some(header) = line.strip_prefix('[') {
             let header = header.trim_matches(['[', ']']);
@@ -148,6 +160,9 @@ fn settings<'c>(config: &'c Config, marks: &RandomState) -> BTreeMap<Name, Setti
                 out.insert((section.0, format!("{}.{key}", section.1)), text(value.to_owned()));
             }
         }
+    }
+    for acl in &config.acls {
+        out.insert((rank("acl"), format!("acl \"{}\"", acl.name)), Setting::Acl(acl));
     }
     for route in &config.statics {
         let (name, setting) = match (&route.file, route.prefixes.first()) {

@@ -11,6 +11,7 @@
 mod bfd;
 mod check;
 mod diff;
+mod filters;
 mod key_chain;
 mod model;
 mod nat;
@@ -32,6 +33,7 @@ pub use model::{
     Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Policy, Rip, Router, StaticRoute,
     StaticTarget, StaticVia,
 };
+pub use print::rule_conditions;
 pub use problem::{ConfigError, Problem, Severity};
 pub use reference::{Key, SECTIONS, Section, markdown};
 pub use sections::on_failure_name;

@@ -19,6 +19,9 @@ pub struct Config {
     pub dataplane: Dataplane,
     /// In the order of the file; names are unique.
     pub interfaces: Vec<Interface>,
+    pub forwarding: Forwarding,
+    /// In the order of the file; names are unique.
+    pub acls: Vec<api::Acl>,
     /// In the order of the file. No prefix stands twice with the same distance.
     pub statics: Vec<StaticRoute>,
     /// None: nothing is translated.
@@ -90,6 +93,28 @@ impl Default for Dataplane {
     }
 }
 
+/// `[forwarding]`; see [`api::Forwarding`] for what the fields do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forwarding {
+    pub ecmp_hash: api::FlowHash,
+    pub icmp_source: api::IcmpSource,
+    pub source_routes: bool,
+    /// None: without a limit.
+    pub host_limit: Option<u32>,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        let default = api::Forwarding::default();
+        Self {
+            ecmp_hash: default.flow_hash,
+            icmp_source: default.icmp_source,
+            source_routes: default.source_routes,
+            host_limit: default.host_limit,
+        }
+    }
+}
+
 /// `[[interface]]`: a port of the router.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interface {
@@ -102,6 +127,8 @@ pub struct Interface {
     pub on_failure: api::OnFailure,
     pub queues: api::Queues,
     pub mss_clamp: Option<api::MssClamp>,
+    pub guard: api::Guard,
+    pub switches: api::Switches,
 }
 
 /// An address with the length of its subnet. Unlike a [`Prefix`] it keeps its host bits.
@@ -201,6 +228,9 @@ impl Config {
             on_failure: interface.on_failure,
             queues: interface.queues.clone(),
             mss_clamp: interface.mss_clamp,
+            vlan: None,
+            guard: interface.guard.clone(),
+            switches: interface.switches,
         });
         api::DataplaneConfig {
             workers: self.dataplane.workers.clone(),
@@ -212,6 +242,14 @@ impl Config {
             frames: self.dataplane.frames,
             interfaces: interfaces.collect(),
             nat: self.nat.clone(),
+            forwarding: api::Forwarding {
+                flow_hash: self.forwarding.ecmp_hash,
+                icmp_source: self.forwarding.icmp_source,
+                router_id: self.router.router_id,
+                source_routes: self.forwarding.source_routes,
+                host_limit: self.forwarding.host_limit,
+            },
+            acls: self.acls.clone(),
         }
     }
 }

@@ -6,8 +6,11 @@ use std::fmt;
 use millrace_api as api;
 use millrace_policy::raw;
 
+use super::filters::{ACTIONS, FLAGS, FRAGMENTS, ICMP, PROTOCOLS};
 use super::model::{Config, Policy, StaticRoute, StaticTarget};
-use super::sections::{EXPRESS, MIRRORS, MODES, NAT_ROLES, ON_FAILURE, SCHEDULING, URPF, name_of};
+use super::sections::{
+    ECMP_HASHES, EXPRESS, ICMP_SOURCES, MIRRORS, MODES, NAT_ROLES, ON_FAILURE, SCHEDULING, URPF, name_of,
+};
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,6 +43,24 @@ impl fmt::Display for Config {
                 api::MssClamp::Bytes(bytes) => bytes.to_string(),
             });
             optional(f, "mss-clamp", mss_clamp, "none")?;
+            let guard = &interface.guard;
+            optional(f, "acl-in", guard.acl_in.as_ref().map(quoted), "none")?;
+            optional(f, "acl-out", guard.acl_out.as_ref().map(quoted), "none")?;
+            optional(f, "police-in", guard.police_in.map(police), "none")?;
+            optional(f, "police-out", guard.police_out.map(police), "none")?;
+            let switches = interface.switches;
+            writeln!(f, "directed-broadcast = {}", switches.directed_broadcast)?;
+            writeln!(f, "redirects = {}", switches.redirects)?;
+            writeln!(f, "proxy-arp = {}", switches.proxy_arp)?;
+        }
+        let forwarding = &self.forwarding;
+        writeln!(f, "\n[forwarding]\necmp-hash = \"{}\"", name_of(ECMP_HASHES, &forwarding.ecmp_hash))?;
+        writeln!(f, "icmp-source = \"{}\"", name_of(ICMP_SOURCES, &forwarding.icmp_source))?;
+        writeln!(f, "source-routes = {}", forwarding.source_routes)?;
+        let limit = forwarding.host_limit.map_or_else(|| "\"none\"".to_owned(), |limit| limit.to_string());
+        writeln!(f, "host-limit = {limit}")?;
+        for acl in &self.acls {
+            writeln!(f, "\n{}", acl_text(acl))?;
         }
         for route in &self.statics {
             writeln!(f, "\n[[static]]\n{route}")?;
@@ -141,6 +162,75 @@ fn bfd(f: &mut fmt::Formatter<'_>, config: &millrace_bfd::Config) -> fmt::Result
         params(f, of_neighbor)?;
     }
     Ok(())
+}
+
+/// The table and its rules, without a line end.
+pub(super) fn acl_text(acl: &api::Acl) -> String {
+    let mut lines = vec![
+        "[[acl]]".to_owned(),
+        format!("name = {}", quoted(&acl.name)),
+        format!("default = \"{}\"", name_of(ACTIONS, &acl.default)),
+    ];
+    for rule in &acl.rules {
+        lines.push("[[acl.rule]]".to_owned());
+        lines.extend(rule_lines(rule));
+    }
+    lines.join("\n")
+}
+
+/// What a rule asks of a packet and its policer, as in the file.
+pub fn rule_conditions(rule: &api::AclRule) -> String {
+    rule_lines(&api::AclRule { name: String::new(), ..rule.clone() })[1..].join(", ")
+}
+
+/// The keys of a rule, a line each, the action first; conditions that every packet meets are left out.
+fn rule_lines(rule: &api::AclRule) -> Vec<String> {
+    let mut lines = vec![format!("action = \"{}\"", name_of(ACTIONS, &rule.action))];
+    let mut line = |key: &str, value: Option<String>| {
+        lines.extend(value.map(|value| format!("{key} = {value}")));
+    };
+    line("name", (!rule.name.is_empty()).then(|| quoted(&rule.name)));
+    line("source", list(rule.source.iter().map(|prefix| format!("\"{prefix}\""))));
+    line("destination", list(rule.destination.iter().map(|prefix| format!("\"{prefix}\""))));
+    let name = |number| match name_of(PROTOCOLS, &number) {
+        "" => number.to_string(),
+        name => format!("\"{name}\""),
+    };
+    line("protocol", rule.protocol.map(name));
+    let icmp = rule.protocol == Some(ICMP);
+    let range = |&(low, high): &(u16, u16)| {
+        if low == high { low.to_string() } else { format!("\"{low}-{high}\"") }
+    };
+    line(if icmp { "icmp-type" } else { "source-port" }, list(rule.source_ports.iter().map(range)));
+    line(if icmp { "icmp-code" } else { "destination-port" }, list(rule.destination_ports.iter().map(range)));
+    let flags = rule.tcp_flags.map(|flags| {
+        let asked = FLAGS.iter().filter(|(_, bit)| flags.mask & bit != 0);
+        asked
+            .map(
+                |(name, bit)| {
+                    if flags.value & bit != 0 { format!("\"{name}\"") } else { format!("\"!{name}\"") }
+                },
+            )
+            .collect::<Vec<_>>()
+    });
+    line("tcp-flags", flags.and_then(|flags| list(flags.into_iter())));
+    let fragments = (rule.fragments != api::Fragments::Any).then(|| name_of(FRAGMENTS, &rule.fragments));
+    line("fragments", fragments.map(quoted));
+    line("dscp", list(rule.dscp.iter().map(u8::to_string)));
+    line("police", rule.police.map(police));
+    lines
+}
+
+fn list(items: impl Iterator<Item = String>) -> Option<String> {
+    let items: Vec<_> = items.collect();
+    (!items.is_empty()).then(|| format!("[{}]", items.join(", ")))
+}
+
+fn police(police: api::Police) -> String {
+    match police {
+        api::Police::Packets(rate) => format!("{{ packets = {}, burst = {} }}", rate.per_second, rate.burst),
+        api::Police::Bytes(rate) => format!("{{ bits = {}, burst = {} }}", rate.per_second * 8, rate.burst),
+    }
 }
 
 /// A line for a value, or a remark that says what holds without one.

@@ -55,6 +55,16 @@ impl<'d> Table<'d> {
         Self { title: format!("{} \"{by}\"", self.section.header()), ..self }
     }
 
+    /// Names the table in errors by what it is in.
+    pub(super) fn called(self, title: String) -> Self {
+        Self { title, ..self }
+    }
+
+    /// A key of this section as problems name it: `acl.rule.action`.
+    pub(super) fn path(&self, key: &str) -> String {
+        format!("{}.{key}", self.section.name)
+    }
+
     pub(super) fn title(&self) -> &str {
         &self.title
     }

@@ -176,6 +176,171 @@ pub(super) const INTERFACE: Section = Section {
             "none",
             "Lowers the segment size that TCP SYNs through the interface announce: to what fits its MTU, or to this many bytes.",
         ),
+        key(
+            "acl-in",
+            "the name of one of the [[acl]] entries",
+            "none",
+            "The packet filter for what arrives. What is addressed to the router itself goes to the host, whose own \
+             filter (nftables) is in charge of it.",
+        ),
+        key(
+            "acl-out",
+            "the name of one of the [[acl]] entries",
+            "none",
+            "The packet filter for what leaves. With address translation it sees inside addresses on both ways, as nftables' \
+             forward chain does. What the router says itself is not filtered.",
+        ),
+        key("police-in", "a rate such as { bits = 100000000 } or { packets = 10000 }", "none", POLICED_IN),
+        key(
+            "police-out",
+            "a rate such as { bits = 100000000 } or { packets = 10000 }",
+            "none",
+            "As `police-in`, for what leaves.",
+        ),
+        key(
+            "directed-broadcast",
+            "true or false",
+            "false",
+            "Broadcasts to its subnets are forwarded onto its link (RFC 2644).",
+        ),
+        key(
+            "redirects",
+            "true or false",
+            "false",
+            "Hosts on its link are told of better routers there by ICMP (RFC 1812 5.2.7.2).",
+        ),
+        key(
+            "proxy-arp",
+            "true or false",
+            "false",
+            "The kernel answers ARP requests on its link for addresses behind the router (RFC 1027).",
+        ),
+    ],
+};
+
+const POLICED_IN: &str = "What arrives over this rate is dropped; packets the filter drops do not count. A token bucket for all workers \
+                          together: `packets` or `bits` a second, and `burst`, in packets or bytes, by default a tenth of a second's.";
+
+pub(super) const FORWARDING: Section = Section {
+    name: "forwarding",
+    repeated: false,
+    help: "How packets are forwarded, whatever the interface. In force at once.",
+    keys: &[
+        key(
+            "ecmp-hash",
+            "\"l3\" or \"l3+l4\"",
+            "\"l3+l4\"",
+            "What chooses among next hops of equal cost: addresses, or addresses, protocol and ports. Fragments have no \
+             ports that could be seen in all of them: they go by addresses and protocol.",
+        ),
+        key(
+            "icmp-source",
+            "\"outgoing\" or \"incoming\"",
+            "\"outgoing\"",
+            "The address ICMP errors come from: of the interface they leave by (RFC 1812 4.3.2.4), or of the one the packet \
+             they are about came by, which shows the path in traceroute also where routing is asymmetric.",
+        ),
+        key(
+            "source-routes",
+            "true or false",
+            "false",
+            "Whether packets with source route options are forwarded (RFC 7126 says no).",
+        ),
+        key(
+            "host-limit",
+            "a number of packets a second from 100, or \"none\"",
+            "200000",
+            "Most packets to the router itself, on each CPU and of each class: routing protocols (OSPF, BGP, RIP, BFD), ICMP, \
+             other TCP, all else. What is over it is dropped before the kernel sees it, so that a flood of one class leaves \
+             the others alone. ARP is never limited.",
+        ),
+    ],
+};
+
+pub(super) const ACL: Section = Section {
+    name: "acl",
+    repeated: true,
+    help: "A packet filter, named by interfaces: an ordered list, the first rule that matches decides. Compiled: its length hardly \
+           matters. A TCP fragment that hides or overwrites the header is dropped whatever the rules say (RFC 1858).",
+    keys: &[
+        key("name", "a name of 1 to 63 letters, digits, `-`, `_` and `.`", "required", "The list."),
+        key(
+            "default",
+            "\"accept\", \"drop\" or \"reject\"",
+            "\"drop\"",
+            "What happens to packets that no rule matches.",
+        ),
+        key("rule", "tables `[[acl.rule]]`", "none", "The rules, in order."),
+    ],
+};
+
+pub(super) const ACL_RULE: Section = Section {
+    name: "acl.rule",
+    repeated: true,
+    help: "A rule of the `[[acl]]` above it. A condition that is left out is met by every packet; all that are there must be met.",
+    keys: &[
+        key("name", "a text", "none", "Shown by `millrace show acl`."),
+        key(
+            "action",
+            "\"accept\", \"drop\" or \"reject\"",
+            "required",
+            "`drop` is silent, `reject` is answered with ICMP 3/13.",
+        ),
+        key("source", PREFIXES, "any", "Source addresses."),
+        key("destination", PREFIXES, "any", "Destination addresses."),
+        key(
+            "protocol",
+            "\"icmp\", \"igmp\", \"ipip\", \"tcp\", \"udp\", \"dccp\", \"gre\", \"esp\", \"ah\", \"ospf\", \"vrrp\", \"sctp\", \"udplite\" or a \
+             number from 0 to 255",
+            "any",
+            "IP protocol.",
+        ),
+        key(
+            "source-port",
+            PORTS,
+            "any",
+            "Needs a `protocol` with ports. Never met by a fragment that is not the first.",
+        ),
+        key("destination-port", PORTS, "any", "As `source-port`."),
+        key("icmp-type", NUMBERS, "any", "Needs `protocol = \"icmp\"`."),
+        key("icmp-code", NUMBERS, "any", "Needs `protocol = \"icmp\"`."),
+        key(
+            "tcp-flags",
+            "flags that are set, or not with a `!`, such as [\"syn\", \"!ack\"]; of fin, syn, rst, psh, ack, urg, ece, cwr",
+            "any",
+            "Needs `protocol = \"tcp\"`.",
+        ),
+        key(
+            "fragments",
+            "\"any\", \"only\", \"later\" or \"no\"",
+            "\"any\"",
+            "`only`: any part of a fragmented datagram; `later`: not the first; `no`: whole datagrams.",
+        ),
+        key(
+            "dscp",
+            "code points such as \"ef\", \"af41\", \"cs1\" or 46, one or a list",
+            "any",
+            "Differentiated services code points (RFC 2474).",
+        ),
+        key("police", "a rate such as { bits = 100000000 } or { packets = 10000 }", "none", POLICE_HELP),
+    ],
+};
+
+const PREFIXES: &str = "a prefix such as \"192.0.2.0/24\", an address, or a list of them";
+const PORTS: &str = "a port such as 53, a range such as \"1024-65535\", or a list of them";
+const NUMBERS: &str = "a number from 0 to 255, a range such as \"0-3\", or a list of them";
+const POLICE_HELP: &str =
+    "Accepted up to this rate, dropped above it: `packets` or `bits` a second, `burst` in packets or bytes.";
+
+/// The table form of a rate.
+pub(super) const POLICE: Section = Section {
+    name: "police",
+    repeated: false,
+    help: "",
+    keys: &[
+        key("packets", "packets a second, 1 to 1000000000000", "one of the two", ""),
+        key("bits", "bits a second, 8 to 1000000000000", "one of the two", ""),
+        key("burst", "a number of packets, or of bytes with bits", "a tenth of a second's", ""),
     ],
 };
 
@@ -332,6 +497,9 @@ pub const SECTIONS: &[Section] = &[
     ROUTER,
     DATAPLANE,
     INTERFACE,
+    FORWARDING,
+    ACL,
+    ACL_RULE,
     STATIC,
     KEY_CHAIN,
     KEY,

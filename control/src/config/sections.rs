@@ -7,7 +7,10 @@ use millrace_net::PortId;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::model::{Config, Dataplane, Http, Interface, InterfaceAddress, Kernel, Mirror, Router};
+use super::filters;
+use super::model::{
+    Config, Dataplane, Forwarding, Http, Interface, InterfaceAddress, Kernel, Mirror, Router,
+};
 use super::nat;
 use super::problem::{Problem, Source};
 use super::read::{Field, Reader, Table};
@@ -21,6 +24,8 @@ pub(super) struct PlacedInterface<'d> {
     pub(super) name: Option<Field<'d>>,
     pub(super) nat: Option<Field<'d>>,
     pub(super) addresses: Vec<(Field<'d>, InterfaceAddress)>,
+    /// The packet filters it names.
+    pub(super) acls: Vec<(Field<'d>, String)>,
 }
 
 /// Everything the text says, and everything that is wrong with it. The config is complete only if nothing is.
@@ -75,6 +80,11 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
         .iter()
         .map(|table| interface(reader, table))
         .collect();
+    if let Some(table) = section(reader, document, reference::FORWARDING) {
+        config.forwarding = forwarding(reader, &table);
+    }
+    let acls: Vec<_> =
+        sections(reader, document, reference::ACL).iter().map(|table| filters::acl(reader, table)).collect();
     let statics: Vec<_> = sections(reader, document, reference::STATIC)
         .iter()
         .filter_map(|table| statics::static_route(reader, table))
@@ -104,11 +114,13 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
         config.rip = super::rip::rip(reader, value, &around);
     }
     check::interfaces(reader, &interfaces);
+    filters::check(reader, &acls, &interfaces);
     check::statics(reader, &statics, &interfaces);
     nat::check::nat(reader, nat.as_ref(), &interfaces);
     check::mirror(reader, &config.kernel, &interfaces, document.get("kernel").map(Spanned::span));
     config.nat = nat.map(|placed| placed.value);
     config.interfaces = interfaces.into_iter().map(|interface| interface.value).collect();
+    config.acls = acls.into_iter().map(|placed| placed.value).collect();
     config.statics = statics.into_iter().map(|placed| placed.value).collect();
     config
 }
@@ -223,8 +235,31 @@ pub(super) const URPF: &[(&str, api::Urpf)] =
     &[("off", api::Urpf::Off), ("loose", api::Urpf::Loose), ("strict", api::Urpf::Strict)];
 pub(super) const ON_FAILURE: &[(&str, api::OnFailure)] =
     &[("kernel", api::OnFailure::Kernel), ("drop", api::OnFailure::Drop)];
+pub(super) const ECMP_HASHES: &[(&str, api::FlowHash)] =
+    &[("l3", api::FlowHash::L3), ("l3+l4", api::FlowHash::L3L4)];
+pub(super) const ICMP_SOURCES: &[(&str, api::IcmpSource)] =
+    &[("outgoing", api::IcmpSource::Outgoing), ("incoming", api::IcmpSource::Incoming)];
 pub(super) const MIRRORS: &[(&str, Mirror)] =
     &[("all", Mirror::All), ("igp", Mirror::Igp), ("none", Mirror::None)];
+
+fn forwarding(reader: &mut Reader<'_>, table: &Table<'_>) -> Forwarding {
+    let default = Forwarding::default();
+    let ecmp_hash = table.get("ecmp-hash").and_then(|field| reader.choice(&field, ECMP_HASHES));
+    let icmp_source = table.get("icmp-source").and_then(|field| reader.choice(&field, ICMP_SOURCES));
+    let source_routes = table.get("source-routes").and_then(|field| reader.boolean(&field));
+    let host_limit = table.get("host-limit").and_then(|field| {
+        if field.value.get_ref().is_str() {
+            return reader.choice(&field, &[("none", None)]);
+        }
+        reader.integer::<u32>(&field, 100..=1_000_000_000).map(Some)
+    });
+    Forwarding {
+        ecmp_hash: ecmp_hash.unwrap_or(default.ecmp_hash),
+        icmp_source: icmp_source.unwrap_or(default.icmp_source),
+        source_routes: source_routes.unwrap_or(default.source_routes),
+        host_limit: host_limit.unwrap_or(default.host_limit),
+    }
+}
 
 /// The values of a list without repetitions, which are reported.
 fn different<T: Copy + PartialEq + std::fmt::Display>(
@@ -268,6 +303,30 @@ fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<
     let on_failure = table.get("on-failure").and_then(|field| reader.choice(&field, ON_FAILURE));
     let queues = table.get("queues").and_then(|field| queues(reader, &field));
     let mss_clamp = table.get("mss-clamp").and_then(|field| mss_clamp(reader, &field));
+    let mut acls = Vec::new();
+    let mut list = |reader: &mut Reader<'_>, key| {
+        let field = table.get(key)?;
+        let name = reader.string(&field)?.to_owned();
+        acls.push((field, name.clone()));
+        Some(name)
+    };
+    let (acl_in, acl_out) = (list(reader, "acl-in"), list(reader, "acl-out"));
+    let police =
+        |reader: &mut Reader<'_>, key| table.get(key).and_then(|field| filters::police(reader, &field));
+    let guard = api::Guard {
+        acl_in,
+        acl_out,
+        police_in: police(reader, "police-in"),
+        police_out: police(reader, "police-out"),
+    };
+    let switch = |reader: &mut Reader<'_>, key| {
+        table.get(key).and_then(|field| reader.boolean(&field)).unwrap_or_default()
+    };
+    let switches = api::Switches {
+        directed_broadcast: switch(reader, "directed-broadcast"),
+        redirects: switch(reader, "redirects"),
+        proxy_arp: switch(reader, "proxy-arp"),
+    };
     // Fail closed: a port that should translate must never route private addresses as they are.
     let default_on_failure = if nat.is_some() { api::OnFailure::Drop } else { api::OnFailure::Kernel };
     PlacedInterface {
@@ -279,10 +338,13 @@ fn interface<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> PlacedInterface<
             on_failure: on_failure.unwrap_or(default_on_failure),
             queues: queues.unwrap_or_default(),
             mss_clamp,
+            guard,
+            switches,
         },
         name: name_field,
         nat: nat_field,
         addresses,
+        acls,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use millrace_api as api;
+use millrace_net::Rate;
 use proptest::prelude::*;
 
 use super::*;
@@ -86,6 +87,14 @@ fn what_is_said_about_wrong_files() {
         ("no prefix file", "[[static]]\nprefixes-from = \"none/such.csv\"\nkind = \"blackhole\"\n".into()),
         ("a directory as prefix file", "[[static]]\nprefixes-from = \"/\"\nkind = \"blackhole\"\n".into()),
         ("prefix and prefix file", "[[static]]\nprefix = \"10.0.0.0/8\"\nprefixes-from = \"x\"\nkind = \"blackhole\"\n".into()),
+        // -- [forwarding], [[acl]]
+        ("forwarding", "[forwarding]\necmp-hash = \"l4\"\nicmp-source = \"inside\"\nsource-routes = 1\nhost-limit = 5\n".into()),
+        ("host limit in words", "[forwarding]\nhost-limit = \"never\"\n".into()),
+        ("acl without anything", "[[acl]]\n[[acl.rule]]\n".into()),
+        ("acl twice, and names of none", format!("[[acl]]\nname = \"wan\"\n[[acl]]\nname = \"wan\"\n[[acl]]\nname = \"a b\"\ndefault = \"deny\"\n{ETH0}acl-in = \"wn\"\nacl-out = \"office\"\n")),
+        ("acl rules", "[[acl]]\nname = \"wan\"\nrules = []\n[[acl.rule]]\naction = \"permit\"\nsource = \"10.1.0.0/8\"\ndestination = [\"lan\", 7]\nprotocol = \"ipv6\"\n[[acl.rule]]\naction = \"drop\"\nprotocol = 256\nsource-port = 80\nicmp-type = 8\ntcp-flags = \"syn\"\npolice = { packets = 10 }\n".into()),
+        ("acl ports", "[[acl]]\nname = \"wan\"\n[[acl.rule]]\naction = \"accept\"\nprotocol = \"udp\"\nsource-port = [\"80-70\", \"http\", 65536]\ndestination-port = []\ntcp-flags = \"syn\"\n[[acl.rule]]\naction = \"accept\"\nprotocol = \"icmp\"\nicmp-type = \"0-256\"\ndscp = [\"be\", 64]\nfragments = \"first\"\n[[acl.rule]]\naction = \"accept\"\nprotocol = \"tcp\"\ntcp-flags = [\"syn\", \"!syn\", \"xmas\"]\n".into()),
+        ("police", format!("{ETH0}police-in = 5\npolice-out = {{ packets = 1, bits = 1 }}\n[[interface]]\nname = \"eth1\"\npolice-in = {{ burst = 1 }}\npolice-out = {{ bits = 8000, burst = 100 }}\n")),
         // -- [http], [kernel]
         ("listen without a port", "[http]\nlisten = \"127.0.0.1\"\n".into()),
         ("listen without an address", "[http]\nlisten = \":9179\"\n".into()),
@@ -149,9 +158,49 @@ urpf = "strict"
 on-failure = "drop"
 queues = [3, 1]
 mss-clamp = 1360
+acl-in = "wan"
+police-in = { bits = 8_000_000, burst = 100_000 }
+redirects = true
 
 [[interface]]
 name = "eth1"
+acl-out = "none"
+police-out = { packets = 1000 }
+directed-broadcast = true
+proxy-arp = true
+
+[forwarding]
+ecmp-hash = "l3"
+icmp-source = "incoming"
+source-routes = true
+host-limit = "none"
+
+[[acl]]
+name = "wan"
+default = "reject"
+[[acl.rule]]
+name = "web"
+action = "accept"
+source = ["10.0.0.0/8", "192.0.2.7"]
+destination = "198.51.100.0/24"
+protocol = "tcp"
+source-port = "1024-65535"
+destination-port = [80, "443"]
+tcp-flags = ["syn", "!ack"]
+fragments = "no"
+dscp = ["ef", 0, "af21", "cs1"]
+police = { packets = 100, burst = 7 }
+[[acl.rule]]
+action = "drop"
+protocol = "icmp"
+icmp-type = 8
+icmp-code = "0-1"
+[[acl.rule]]
+action = "accept"
+protocol = 99
+
+[[acl]]
+name = "none"
 
 [[static]]
 prefix = "0.0.0.0/0"
@@ -234,6 +283,13 @@ fn a_full_file_and_its_effective_form() {
     on-failure = "drop"
     queues = [3, 1]
     mss-clamp = 1360
+    acl-in = "wan"
+    # acl-out: none
+    police-in = { bits = 8000000, burst = 100000 }
+    # police-out: none
+    directed-broadcast = false
+    redirects = true
+    proxy-arp = false
 
     [[interface]]
     name = "eth1"
@@ -243,6 +299,47 @@ fn a_full_file_and_its_effective_form() {
     on-failure = "kernel"
     queues = "all"
     # mss-clamp: none
+    # acl-in: none
+    acl-out = "none"
+    # police-in: none
+    police-out = { packets = 1000, burst = 100 }
+    directed-broadcast = true
+    redirects = false
+    proxy-arp = true
+
+    [forwarding]
+    ecmp-hash = "l3"
+    icmp-source = "incoming"
+    source-routes = true
+    host-limit = "none"
+
+    [[acl]]
+    name = "wan"
+    default = "reject"
+    [[acl.rule]]
+    action = "accept"
+    name = "web"
+    source = ["10.0.0.0/8", "192.0.2.7/32"]
+    destination = ["198.51.100.0/24"]
+    protocol = "tcp"
+    source-port = ["1024-65535"]
+    destination-port = [80, 443]
+    tcp-flags = ["syn", "!ack"]
+    fragments = "no"
+    dscp = [46, 0, 18, 8]
+    police = { packets = 100, burst = 7 }
+    [[acl.rule]]
+    action = "drop"
+    protocol = "icmp"
+    icmp-type = [8]
+    icmp-code = ["0-1"]
+    [[acl.rule]]
+    action = "accept"
+    protocol = 99
+
+    [[acl]]
+    name = "none"
+    default = "drop"
 
     [[static]]
     prefix = "0.0.0.0/0"
@@ -323,6 +420,13 @@ fn a_full_file_and_its_effective_form() {
                     on_failure: api::OnFailure::Drop,
                     queues: api::Queues::Only(vec![3, 1]),
                     mss_clamp: Some(api::MssClamp::Bytes(1360)),
+                    vlan: None,
+                    guard: api::Guard {
+                        acl_in: Some("wan".to_owned()),
+                        police_in: Some(api::Police::Bytes(Rate { per_second: 1_000_000, burst: 100_000 })),
+                        ..api::Guard::default()
+                    },
+                    switches: api::Switches { redirects: true, ..api::Switches::default() },
                 },
                 api::InterfaceConfig {
                     name: "eth1".to_owned(),
@@ -331,11 +435,75 @@ fn a_full_file_and_its_effective_form() {
                     on_failure: api::OnFailure::Kernel,
                     queues: api::Queues::All,
                     mss_clamp: None,
+                    vlan: None,
+                    guard: api::Guard {
+                        acl_out: Some("none".to_owned()),
+                        police_out: Some(api::Police::Packets(Rate { per_second: 1000, burst: 100 })),
+                        ..api::Guard::default()
+                    },
+                    switches: api::Switches {
+                        directed_broadcast: true,
+                        proxy_arp: true,
+                        ..api::Switches::default()
+                    },
                 },
+            ],
+            forwarding: api::Forwarding {
+                flow_hash: api::FlowHash::L3,
+                icmp_source: api::IcmpSource::Incoming,
+                router_id: config.router.router_id,
+                source_routes: true,
+                host_limit: None,
+            },
+            acls: vec![
+                api::Acl {
+                    name: "wan".to_owned(),
+                    default: api::AclAction::Reject,
+                    rules: vec![
+                        api::AclRule {
+                            name: "web".to_owned(),
+                            source: vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()],
+                            destination: vec!["198.51.100.0/24".parse().unwrap()],
+                            protocol: Some(6),
+                            source_ports: vec![(1024, 65535)],
+                            destination_ports: vec![(80, 80), (443, 443)],
+                            tcp_flags: Some(api::TcpFlags { mask: 0x12, value: 0x02 }),
+                            fragments: api::Fragments::No,
+                            dscp: vec![46, 0, 18, 8],
+                            police: Some(api::Police::Packets(Rate { per_second: 100, burst: 7 })),
+                            ..rule(api::AclAction::Accept)
+                        },
+                        api::AclRule {
+                            protocol: Some(1),
+                            source_ports: vec![(8, 8)],
+                            destination_ports: vec![(0, 1)],
+                            ..rule(api::AclAction::Drop)
+                        },
+                        api::AclRule { protocol: Some(99), ..rule(api::AclAction::Accept) },
+                    ],
+                },
+                api::Acl { name: "none".to_owned(), default: api::AclAction::Drop, rules: vec![] },
             ],
             nat: None,
         }
     );
+}
+
+/// A rule that every packet meets.
+fn rule(action: api::AclAction) -> api::AclRule {
+    api::AclRule {
+        name: String::new(),
+        action,
+        source: vec![],
+        destination: vec![],
+        protocol: None,
+        source_ports: vec![],
+        destination_ports: vec![],
+        tcp_flags: None,
+        fragments: api::Fragments::Any,
+        dscp: vec![],
+        police: None,
+    }
 }
 
 #[test]

@@ -82,6 +82,26 @@ const DROPS: &[Advice] = &[
         "spoofed sources, or a way back that differs: see `millrace show routes SOURCE`; with asymmetric routing use urpf = \"loose\"",
     ),
     row(
+        "acl-drop",
+        "a packet filter drops it",
+        "intended by an [[acl]]: `millrace show acl` says which rule, `millrace explain SRC DST` why",
+    ),
+    row(
+        "acl-reject",
+        "a packet filter rejects it; the sender was told (ICMP 3/13)",
+        "intended by an [[acl]]: `millrace show acl` says which rule, `millrace explain SRC DST` why",
+    ),
+    row(
+        "tiny-fragment",
+        "a fragment made to slip a TCP header past a packet filter (RFC 1858)",
+        "an attack or a broken sender; nothing to do here",
+    ),
+    row(
+        "policed",
+        "over the rate of a policer",
+        "intended by `police` of a rule or `police-in`, `police-out` of an interface; raise the rate if it is too low",
+    ),
+    row(
         "broadcast",
         "a broadcast, which routers do not forward (RFC 2644)",
         "normal: use a DHCP relay or the like where a broadcast must cross the router",

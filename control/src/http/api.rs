@@ -112,6 +112,7 @@ fn reading() -> Router<Arc<App>> {
         .route("/api/v1/nexthops", get(nexthops))
         .route("/api/v1/neighbors", get(neighbors))
         .route("/api/v1/bfd", get(bfd))
+        .route("/api/v1/acls", get(acls))
         .route("/api/v1/counters", get(counters))
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/workers", get(workers))
@@ -169,6 +170,7 @@ taking! {
     workers: Workers -> Vec<report::Worker>;
     neighbors: Neighbors -> Vec<report::Neighbor>;
     nexthops: Nexthops -> Vec<report::Nexthop>;
+    acls: Acls -> Vec<report::AclHits>;
     fib: Fib -> report::Fib;
     fib_routes: FibRoutes -> Vec<report::FibRoute>;
 }
@@ -196,6 +198,7 @@ async fn prometheus(State(app): Shared) -> Result<Response, ApiError> {
         status: within(handle.status()).await?,
         interfaces: ask(handle, api::Query::Interfaces, take::interfaces).await.ok(),
         counters: ask(handle, api::Query::Counters, take::counters).await.ok(),
+        acls: ask(handle, api::Query::Acls, take::acls).await.ok(),
         workers: ask(handle, api::Query::Workers, take::workers).await.ok(),
         fib: ask(handle, api::Query::Fib { address: None }, take::fib).await.ok(),
         nat: nat::ask_stats(handle).await.ok().filter(|stats| stats.configured),
@@ -388,6 +391,21 @@ async fn neighbors(State(app): Shared) -> Answer<Vec<report::Neighbor>> {
     let mut neighbors = ask(&app.handle, api::Query::Neighbors, take::neighbors).await?;
     neighbors.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
     Ok(Json(neighbors))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AclParameters {
+    name: Option<String>,
+}
+
+async fn acls(State(app): Shared, query: Parameters<AclParameters>) -> Answer<Vec<view::Acl>> {
+    let AclParameters { name } = parameters(query)?;
+    let reports = ask(&app.handle, api::Query::Acls, take::acls).await?;
+    let config = app.handle.config();
+    let hits = |acl: &api::Acl| reports.iter().find(|report| report.name == acl.name);
+    let wanted = config.acls.iter().filter(|acl| name.as_ref().is_none_or(|name| acl.name == *name));
+    Ok(Json(wanted.map(|acl| view::Acl::new(&config, acl, hits(acl))).collect()))
 }
 
 async fn counters(State(app): Shared) -> Answer<view::Counters> {

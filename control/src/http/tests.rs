@@ -24,7 +24,7 @@ use crate::runtime::handle::{
     RouteKind, RoutePage, RouteSelect, RouteView, Status,
 };
 
-const CONFIG: &str = "[[interface]]\nname = \"eth0\"\n[[interface]]\nname = \"eth1\"\n";
+const CONFIG: &str = "[[interface]]\nname = \"eth0\"\n[[interface]]\nname = \"eth1\"\nacl-in = \"wan\"\n[[acl]]\nname = \"wan\"\n[[acl.rule]]\naction = \"drop\"\n";
 
 /// The runtime as these tests play it.
 #[derive(Clone, Copy, Debug)]
@@ -280,6 +280,12 @@ fn answer(query: &api::Query) -> ReplyBody {
             used_seconds_ago: Some(1),
         }]),
         api::Query::Nexthops => ReplyBody::Nexthops(vec![nexthop]),
+        api::Query::Acls => ReplyBody::Acls(vec![report::AclHits {
+            name: "wan".to_owned(),
+            rules: vec![report::RuleHits { packets: 2, bytes: 3, policed: 1 }],
+            default: report::RuleHits::default(),
+            compiled_bytes: 4,
+        }]),
         api::Query::Fib { address } => ReplyBody::Fib(report::Fib {
             routes: 3,
             generation: 4,

@@ -127,6 +127,67 @@ pub struct Nexthop {
     pub dataplane: Option<report::Nexthop>,
 }
 
+/// One element of `GET /api/v1/acls`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acl {
+    pub name: String,
+    /// What happens to packets that no rule matches.
+    pub default: String,
+    /// As `eth0 in`.
+    pub interfaces: Vec<String>,
+    pub rules: Vec<AclRule>,
+    /// What no rule matched.
+    pub default_hits: report::RuleHits,
+    /// Memory of the compiled list.
+    pub compiled_bytes: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AclRule {
+    /// From 1.
+    pub rule: usize,
+    /// Empty where the configuration gives none.
+    pub name: String,
+    pub action: String,
+    /// Its conditions as in the configuration file, with commas between them; empty: every packet.
+    pub conditions: String,
+    #[serde(flatten)]
+    pub hits: report::RuleHits,
+}
+
+impl Acl {
+    /// A list of the configuration with what it has met; with zeros where the dataplane does not have it.
+    pub(super) fn new(
+        config: &crate::config::Config,
+        acl: &millrace_api::Acl,
+        hits: Option<&report::AclHits>,
+    ) -> Self {
+        let named = |name: &Option<String>| name.as_ref() == Some(&acl.name);
+        let uses = |interface: &crate::config::Interface| {
+            [("in", named(&interface.guard.acl_in)), ("out", named(&interface.guard.acl_out))]
+                .into_iter()
+                .filter(|(_, used)| *used)
+                .map(|(direction, _)| format!("{} {direction}", interface.name))
+                .collect::<Vec<_>>()
+        };
+        let rule = |(at, rule): (usize, &millrace_api::AclRule)| AclRule {
+            rule: at + 1,
+            name: rule.name.clone(),
+            action: rule.action.name().to_owned(),
+            conditions: crate::config::rule_conditions(rule),
+            hits: hits.and_then(|hits| hits.rules.get(at)).copied().unwrap_or_default(),
+        };
+        Self {
+            name: acl.name.clone(),
+            default: acl.default.name().to_owned(),
+            interfaces: config.interfaces.iter().flat_map(uses).collect(),
+            rules: acl.rules.iter().enumerate().map(rule).collect(),
+            default_hits: hits.map_or_else(report::RuleHits::default, |hits| hits.default),
+            compiled_bytes: hits.map_or(0, |hits| hits.compiled_bytes),
+        }
+    }
+}
+
 /// `GET /api/v1/config`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Config {

@@ -22,6 +22,7 @@ pub struct Scrape {
     pub status: Status,
     pub interfaces: Option<Vec<report::Interface>>,
     pub counters: Option<report::Counters>,
+    pub acls: Option<Vec<report::AclHits>>,
     pub workers: Option<Vec<report::Worker>>,
     pub fib: Option<report::Fib>,
     /// Absent too where nothing is translated.
@@ -39,6 +40,7 @@ pub fn render(scrape: &Scrape) -> String {
     families.processes(scrape);
     families.interfaces(scrape);
     families.packets(scrape);
+    families.acls(scrape);
     families.workers(scrape);
     families.fib(scrape);
     families.nat(scrape);
@@ -212,6 +214,18 @@ impl Families {
         }
         self.count("millrace_frames_configured", &[], frames.total);
         self.set("millrace_frames_lost", &[], frames.lost as f64);
+    }
+
+    fn acls(&mut self, scrape: &Scrape) {
+        for acl in scrape.acls.iter().flatten() {
+            let rules = (1..).zip(&acl.rules).map(|(number, hits): (u32, _)| (number.to_string(), hits));
+            for (rule, hits) in rules.chain([("default".to_owned(), &acl.default)]) {
+                let labels = [acl.name.as_str(), rule.as_str()];
+                self.count("millrace_acl_packets_total", &labels, hits.packets);
+                self.count("millrace_acl_bytes_total", &labels, hits.bytes);
+                self.count("millrace_acl_policed_total", &labels, hits.policed);
+            }
+        }
     }
 
     fn workers(&mut self, scrape: &Scrape) {

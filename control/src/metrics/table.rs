@@ -41,6 +41,7 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 
 const INTERFACE: &[&str] = &["interface"];
 const QUEUE: &[&str] = &["interface", "queue"];
+const ACL: &[&str] = &["acl", "rule"];
 const WORKER: &[&str] = &["worker"];
 const POOL: &[&str] = &["pool"];
 const NEIGHBOR: &[&str] = &["interface", "neighbor"];
@@ -142,6 +143,13 @@ pub const METRICS: &[Metric] = &[
         &["reason"],
         "Packets that were not forwarded, by reason; `millrace show drops` explains each.",
     ),
+    counter(
+        "millrace_acl_packets_total",
+        ACL,
+        "Packets a rule of a packet filter matched, by its number; rule `default`: those no rule matched.",
+    ),
+    counter("millrace_acl_bytes_total", ACL, "Bytes of the IPv4 packets a rule matched."),
+    counter("millrace_acl_policed_total", ACL, "Packets over the rate of a rule's policer."),
     counter("millrace_icmp_sent_total", &["type"], "ICMP errors sent, by type/code."),
     gauge(
         "millrace_frames",

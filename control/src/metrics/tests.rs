@@ -109,6 +109,13 @@ fn scrape() -> Scrape {
         xdp: Vec::new(),
         frames: report::FrameCensus { total: 100, free: 41, fill: 42, tx: 43, held: 44, lost: -70 },
     };
+    let hits = |from| report::RuleHits { packets: from, bytes: from + 1, policed: from + 2 };
+    let acl = report::AclHits {
+        name: "wan".to_owned(),
+        rules: vec![hits(101)],
+        default: hits(104),
+        compiled_bytes: 107,
+    };
     let worker = report::Worker {
         worker: 0,
         cpu: 1,
@@ -164,6 +171,7 @@ fn scrape() -> Scrape {
         status,
         interfaces: Some(vec![interface]),
         counters: Some(counters),
+        acls: Some(vec![acl]),
         workers: Some(vec![worker]),
         fib: Some(fib),
         nat: Some(nat::NatStats {
@@ -244,6 +252,7 @@ fn without_a_dataplane_its_metrics_are_absent() {
         status: handle::Status::default(),
         interfaces: None,
         counters: None,
+        acls: None,
         workers: None,
         fib: None,
         nat: None,

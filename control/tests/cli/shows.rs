@@ -158,7 +158,23 @@ fn answers() -> Answers {
         "bad_packets": { "version": 0, "ttl": 2 },
         "problem": null
     });
+    let rule = |rule: u32, name: &str, action: &str, conditions: &str, packets: u64| {
+        json!({
+            "rule": rule, "name": name, "action": action, "conditions": conditions, "packets": packets,
+            "bytes": packets * 100, "policed": 0
+        })
+    };
+    let acls = json!([{
+        "name": "wan", "default": "drop", "interfaces": ["eth0 in"], "compiled_bytes": 1_048_576,
+        "rules": [
+            rule(1, "web", "accept", "protocol = \"tcp\", destination-port = [80, 443]", 12_345),
+            rule(2, "", "reject", "", 0),
+        ],
+        "default_hits": { "packets": 7, "bytes": 700, "policed": 0 }
+    }]);
     Answers::from([
+        ("GET /api/v1/acls", (200, acls)),
+        ("GET /api/v1/acls?name=none", (200, json!([]))),
         ("GET /api/v1/interfaces", (200, json!([eth1, eth0]))),
         ("GET /api/v1/routes", (200, routes)),
         ("GET /api/v1/routes?limit=2000&prefix=10.99.0.0/16", (200, json!([]))),
@@ -194,6 +210,8 @@ fn tables_for_people() {
         "nexthops",
         "neighbors",
         "bfd",
+        "acl",
+        "acl none",
         "counters",
         "counters --all",
         "drops",
@@ -227,6 +245,7 @@ fn json_is_the_answer_itself() {
         ("nexthops", "nexthops"),
         ("neighbors", "neighbors"),
         ("bfd", "bfd"),
+        ("acl", "acls"),
         ("counters", "counters"),
         ("drops", "drops"),
         ("workers", "workers"),

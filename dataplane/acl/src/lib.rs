@@ -22,7 +22,7 @@ pub mod policer;
 pub mod rule;
 
 pub use compile::{CompileError, MAX_RULES};
-pub use policer::{Policer, Rate};
+pub use policer::{Policer, Unit};
 pub use rule::{Action, Dscps, Fragment, Fragments, Key, Ports, Rule, RuleIndex, TcpFlags};
 
 use field::{Field, Pool};

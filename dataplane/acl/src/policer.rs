@@ -1,59 +1,48 @@
-//! A token bucket: what is over the rate is refused, bursts up to a size are let through (RFC 2697's single rate, two
-//! colours).
+//! A token bucket that several workers share: what is over the rate is refused, bursts up to a size are let through.
 
-use core::time::Duration;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use millrace_net::Instant;
+use millrace_net::{Instant, Meter, Rate};
 
-/// What a bucket is filled with, a second.
+/// What a policer counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    /// Units (packets, or bytes) a second; not 0.
-    pub per_second: u64,
-    /// Units the bucket holds: what may pass at once after a pause.
-    pub burst: u64,
+pub enum Unit {
+    Packets,
+    /// Of the IPv4 packet, headers included.
+    Bytes,
 }
 
-/// The bucket. It is full at first.
-#[derive(Clone, Debug)]
+/// The bucket. It is full at first. One atomic number, so the rate holds for all workers together.
+#[derive(Debug)]
 pub struct Policer {
-    rate: Rate,
-    /// Billionths of a unit, so that slow rates fill without rounding away.
-    level: u128,
-    filled: Instant,
+    meter: Meter,
+    unit: Unit,
+    full_at: AtomicU64,
 }
-
-const SCALE: u128 = 1_000_000_000;
 
 impl Policer {
-    pub fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, level: u128::from(rate.burst) * SCALE, filled: now }
+    pub const fn new(rate: Rate, unit: Unit) -> Self {
+        Self { meter: Meter::new(rate), unit, full_at: AtomicU64::new(0) }
     }
 
-    /// Takes `units` if they are there; says whether they were. A refused packet takes nothing.
+    /// Takes a packet of `bytes` if there is room for it; says whether there was. A refused packet takes nothing.
     #[inline]
-    pub fn conforms(&mut self, now: Instant, units: u64) -> bool {
-        self.fill(now);
-        let need = u128::from(units) * SCALE;
-        let conforms = need <= self.level;
-        if conforms {
-            self.level -= need;
+    pub fn conforms(&self, now: Instant, bytes: u16) -> bool {
+        let units = self.units(bytes);
+        let take = |full_at| self.meter.take(full_at, now, units);
+        self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// What [`Self::conforms`] would say, without taking.
+    pub fn would_conform(&self, now: Instant, bytes: u16) -> bool {
+        self.meter.take(self.full_at.load(Ordering::Relaxed), now, self.units(bytes)).is_some()
+    }
+
+    const fn units(&self, bytes: u16) -> u16 {
+        match self.unit {
+            Unit::Packets => 1,
+            Unit::Bytes => bytes,
         }
-        conforms
-    }
-
-    /// Changes the rate and keeps what is in the bucket, up to the new burst.
-    pub fn set_rate(&mut self, now: Instant, rate: Rate) {
-        self.fill(now);
-        self.rate = rate;
-        self.level = self.level.min(u128::from(rate.burst) * SCALE);
-    }
-
-    fn fill(&mut self, now: Instant) {
-        let passed: Duration = now.since(self.filled);
-        self.filled = self.filled.max(now);
-        let gained = passed.as_nanos().saturating_mul(self.rate.per_second.into());
-        self.level = self.level.saturating_add(gained).min(u128::from(self.rate.burst) * SCALE);
     }
 }
 
@@ -62,42 +51,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_then_the_rate() {
-        let start = Instant::from_secs(5);
-        let mut policer = Policer::new(Rate { per_second: 10, burst: 3 }, start);
-        let passed: Vec<bool> = [0, 0, 0, 0, 99, 100, 100, 300]
-            .into_iter()
-            .map(|ms| policer.conforms(start + Duration::from_millis(ms), 1))
-            .collect();
-        assert_eq!(passed, [true, true, true, false, false, true, false, true]);
+    fn packets_or_bytes_are_counted() {
+        let now = Instant::from_secs(1);
+        for (unit, passes) in [(Unit::Packets, 3), (Unit::Bytes, 2)] {
+            let rate = match unit {
+                Unit::Packets => Rate { per_second: 1, burst: 3 },
+                Unit::Bytes => Rate { per_second: 1, burst: 3000 },
+            };
+            let policer = Policer::new(rate, unit);
+            assert!(policer.would_conform(now, 1500));
+            assert_eq!((0..10).filter(|_| policer.conforms(now, 1500)).count(), passes, "{unit:?}");
+            assert!(!policer.would_conform(now, 1500));
+        }
     }
 
     #[test]
-    fn a_clock_that_steps_back_gives_nothing_and_takes_nothing() {
-        let start = Instant::from_secs(5);
-        let mut policer = Policer::new(Rate { per_second: 1, burst: 1 }, start);
-        assert!(policer.conforms(start, 1));
-        assert!(!policer.conforms(Instant::from_secs(1), 1));
-        assert!(!policer.conforms(start + Duration::from_millis(999), 1));
-        assert!(policer.conforms(start + Duration::from_secs(1), 1));
-    }
-
-    #[test]
-    fn slow_rates_are_not_rounded_away() {
-        let start = Instant::ZERO;
-        let mut policer = Policer::new(Rate { per_second: 1, burst: 1 }, start);
-        assert!(policer.conforms(start, 1));
-        let passed =
-            (1..=2_000_000u64).filter(|us| policer.conforms(Instant::from_nanos(us * 1_000), 1)).count();
-        assert_eq!(passed, 2);
-    }
-
-    #[test]
-    fn a_new_rate_keeps_the_level_up_to_its_burst() {
-        let start = Instant::ZERO;
-        let mut policer = Policer::new(Rate { per_second: 1, burst: 100 }, start);
-        policer.set_rate(start, Rate { per_second: 1, burst: 2 });
-        assert!(policer.conforms(start, 2));
-        assert!(!policer.conforms(start, 1));
+    fn the_rate_holds_for_all_workers_together() {
+        let policer = Policer::new(Rate { per_second: 1, burst: 1000 }, Unit::Packets);
+        let now = Instant::from_secs(1);
+        let passed: usize = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..1000).filter(|_| policer.conforms(now, 64)).count()))
+                .collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+        });
+        assert_eq!(passed, 1000);
     }
 }

@@ -1,7 +1,10 @@
 //! What the dataplane needs to know of the configuration file, already checked by control.
 
+use core::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
+use crate::filter::{Acl, Police};
 use crate::nat::NatConfig;
 
 /// The whole of it; sent complete every time, and compared by the dataplane with what is in force.
@@ -22,6 +25,57 @@ pub struct DataplaneConfig {
     pub interfaces: Vec<InterfaceConfig>,
     /// None: nothing is translated.
     pub nat: Option<NatConfig>,
+    pub forwarding: Forwarding,
+    /// What interfaces name in `acl_in` and `acl_out`.
+    pub acls: Vec<Acl>,
+}
+
+/// How packets are forwarded, whatever the interface. In force at once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Forwarding {
+    pub flow_hash: FlowHash,
+    pub icmp_source: IcmpSource,
+    /// The address of what the router says on an interface without one. None: the highest.
+    pub router_id: Option<Ipv4Addr>,
+    /// Whether source-routed packets are forwarded.
+    pub source_routes: bool,
+    /// Packets a second, to the router itself, on each CPU and of each class. None: all.
+    pub host_limit: Option<u32>,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self {
+            flow_hash: FlowHash::default(),
+            icmp_source: IcmpSource::default(),
+            router_id: None,
+            source_routes: false,
+            host_limit: Some(DEFAULT_HOST_LIMIT),
+        }
+    }
+}
+
+/// [`Forwarding::host_limit`] where the file names none.
+pub const DEFAULT_HOST_LIMIT: u32 = 200_000;
+
+/// What chooses among paths of equal cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum FlowHash {
+    /// Addresses only.
+    L3,
+    /// Addresses, protocol and ports; of fragments addresses and protocol only.
+    #[default]
+    L3L4,
+}
+
+/// Which interface's address an ICMP error has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum IcmpSource {
+    /// The one it leaves by (RFC 1812 §4.3.2.4).
+    #[default]
+    Outgoing,
+    /// The one the packet it is about came by.
+    Incoming,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,15 +86,42 @@ pub struct InterfaceConfig {
     pub on_failure: OnFailure,
     pub queues: Queues,
     pub mss_clamp: Option<MssClamp>,
+    /// A VLAN on another interface: frames come and go by that one's queues.
+    pub vlan: Option<Vlan>,
+    pub guard: Guard,
+    pub switches: Switches,
 }
 
-/// The largest TCP segment a SYN through the interface may announce.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum MssClamp {
-    /// What fits the interface's MTU.
-    Mtu,
-    /// This many bytes.
-    Bytes(u16),
+/// Where the frames of a VLAN are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Vlan {
+    /// The interface whose frames have the tag; one of the configuration's.
+    pub parent: String,
+    /// The 802.1ad tag before the other (QinQ), 1 to 4094.
+    pub outer: Option<u16>,
+    /// The 802.1Q tag, 1 to 4094.
+    pub vid: u16,
+}
+
+/// What packets must pass, by direction. Packets to the router's own addresses go to the kernel unseen.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Guard {
+    /// The name of one of the lists.
+    pub acl_in: Option<String>,
+    pub acl_out: Option<String>,
+    pub police_in: Option<Police>,
+    pub police_out: Option<Police>,
+}
+
+/// What an interface does only where it is told to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Switches {
+    /// Broadcasts to its subnets are forwarded onto its link (RFC 2644).
+    pub directed_broadcast: bool,
+    /// Hosts on its link are told of better routers there (RFC 1812 §5.2.7.2).
+    pub redirects: bool,
+    /// The kernel answers ARP requests for what is behind the router (RFC 1027).
+    pub proxy_arp: bool,
 }
 
 /// How sockets are bound and the program attached. Never lowered silently.
@@ -114,4 +195,13 @@ pub enum Queues {
     #[default]
     All,
     Only(Vec<u32>),
+}
+
+/// The largest TCP segment a SYN through the interface may announce.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MssClamp {
+    /// What fits the interface's MTU.
+    Mtu,
+    /// This many bytes.
+    Bytes(u16),
 }

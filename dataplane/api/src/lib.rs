@@ -21,14 +21,17 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod filter;
 pub mod frame;
 pub mod message;
 pub mod nat;
 pub mod report;
 
 pub use config::{
-    DataplaneConfig, Express, InterfaceConfig, Mode, MssClamp, NatRole, OnFailure, Queues, Scheduling, Urpf,
+    DEFAULT_HOST_LIMIT, DataplaneConfig, Express, FlowHash, Forwarding, Guard, IcmpSource, InterfaceConfig,
+    Mode, MssClamp, NatRole, OnFailure, Queues, Scheduling, Switches, Urpf, Vlan,
 };
+pub use filter::{Acl, AclAction, AclRule, Fragments, Police, TcpFlags};
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
 pub use message::{
     Member, NatQuestion, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody,

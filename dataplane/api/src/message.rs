@@ -100,6 +100,8 @@ pub enum Query {
     Workers,
     Neighbors,
     Nexthops,
+    /// What the rules of packet filters have met.
+    Acls,
     /// What a packet to this address would meet; without an address, the summary only.
     Fib {
         address: Option<Ipv4Addr>,
@@ -185,6 +187,7 @@ pub enum ReplyBody {
     Workers(Vec<report::Worker>),
     Neighbors(Vec<report::Neighbor>),
     Nexthops(Vec<report::Nexthop>),
+    Acls(Vec<report::AclHits>),
     Fib(report::Fib),
     FibRoutes(Vec<report::FibRoute>),
     NatStats(nat::NatStats),

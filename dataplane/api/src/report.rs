@@ -153,6 +153,28 @@ pub struct Neighbor {
     pub used_seconds_ago: Option<u64>,
 }
 
+/// A packet filter's counters, all workers together, since it was put in force.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AclHits {
+    pub name: String,
+    /// In the order of the list.
+    pub rules: Vec<RuleHits>,
+    /// Packets that no rule matched.
+    pub default: RuleHits,
+    /// Memory of the compiled list.
+    pub compiled_bytes: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RuleHits {
+    /// Those the policer refused among them.
+    pub packets: u64,
+    /// Of IPv4 packets, headers included.
+    pub bytes: u64,
+    /// Packets over the rule's rate.
+    pub policed: u64,
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Nexthop {
     pub id: u32,

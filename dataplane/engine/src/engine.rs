@@ -8,14 +8,15 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use millrace_fib::{Adjacency, AdjacencyId, AdjacencyState, GroupId, Reader};
 use millrace_nat::Nat;
-use millrace_net::{Instant, PortId};
+use millrace_net::{Instant, PortId, Rate};
 
 use crate::counters::{CounterPage, Run};
 use crate::frame::{Frame, Leg, Shell};
-use crate::limiter::{Limiter, Rate};
+use crate::limiter::Limiter;
 use crate::outcome::{DropReason, Event, Stage, Verdict, VerdictKind};
 use crate::packet::Packet;
 use crate::ports::{Port, Ports, Urpf};
+use crate::stage::acl;
 use crate::stage::eth_input::eth_input;
 use crate::stage::fib_lookup::{self, FlowHash, Hop, fib_lookup};
 use crate::stage::hold::{Held, Hold};
@@ -36,18 +37,27 @@ pub const BURST: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct EngineConfig {
+    /// The worker's number, which tells its counters in filters from those of others. Beyond their number of workers
+    /// nothing is counted or taken there: such an engine only says what would happen.
+    pub worker: usize,
     /// For hashes and identifications. Workers of one router share it, so that a flow takes one path.
     pub seed: u64,
-    /// Address for what the router says where the interface has none of its own (RFC 1812 §4.2.2.2, §4.3.2.4). Without
-    /// it that is the highest address of any port.
-    pub router_id: Option<Ipv4Addr>,
-    pub icmp_source: IcmpSource,
+    pub settings: Settings,
     /// ICMP errors of each type and code.
     pub icmp_per_message: Rate,
     /// ICMP errors to each receiver.
     pub icmp_per_destination: Rate,
     /// TTL of what the router originates; not zero (RFC 1812 §4.2.2.9).
     pub ttl: u8,
+}
+
+/// What an engine can be told anew at any time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// Address for what the router says where the interface has none of its own (RFC 1812 §4.2.2.2, §4.3.2.4). Without
+    /// it that is the highest address of any port.
+    pub router_id: Option<Ipv4Addr>,
+    pub icmp_source: IcmpSource,
     pub flow_hash: FlowHash,
     /// Whether source-routed packets are forwarded. RFC 7126 §4.3-4.4 says no, against RFC 1812 §5.3.13.4.
     pub source_routes: bool,
@@ -67,14 +77,17 @@ pub enum IcmpSource {
 impl EngineConfig {
     pub const fn new(seed: u64) -> Self {
         Self {
+            worker: 0,
             seed,
-            router_id: None,
-            icmp_source: IcmpSource::Outgoing,
+            settings: Settings {
+                router_id: None,
+                icmp_source: IcmpSource::Outgoing,
+                flow_hash: FlowHash::Ports,
+                source_routes: false,
+            },
             icmp_per_message: Rate { per_second: 1000, burst: 250 },
             icmp_per_destination: Rate { per_second: 50, burst: 50 },
             ttl: 64,
-            flow_hash: FlowHash::Ports,
-            source_routes: false,
         }
     }
 }
@@ -206,7 +219,7 @@ impl<'m, F: Frame> Engine<'m, F> {
         shell: &mut S,
     ) {
         let Self { path, burst } = self;
-        burst.parse(path, ports, rx, !legs.is_empty());
+        burst.parse(now, path, ports, rx, !legs.is_empty());
         let nat = ports.has_nat();
         if nat {
             burst.nat_input(path, (now, ports), rx, legs);
@@ -251,6 +264,11 @@ impl<'m, F: Frame> Engine<'m, F> {
     /// The shard between two bursts: for its events, a new configuration, a page of what it has.
     pub const fn nat_mut(&mut self) -> Option<&mut Nat> {
         self.path.nat.as_mut()
+    }
+
+    /// In force from the next packet on.
+    pub fn set(&mut self, settings: Settings) {
+        self.path.config.settings = settings;
     }
 
     /// Tells the time of day, for IP timestamps: `since_midnight` UT have passed at `now`. Until it is told, and
@@ -317,16 +335,26 @@ impl Burst {
 
     /// Pass 1: headers are read and routes asked for. Sources are checked where a port wants it.
     #[inline(always)]
-    fn parse<F: Frame>(&mut self, path: &Path<'_, F>, ports: &Ports, rx: &[(PortId, F)], handed: bool) {
+    fn parse<F: Frame>(
+        &mut self,
+        now: Instant,
+        path: &Path<'_, F>,
+        ports: &Ports,
+        rx: &[(PortId, F)],
+        handed: bool,
+    ) {
         let mut received = Run::EMPTY;
         let mut port = ports.get(received.port);
-        let mut check_sources = port.is_some_and(|port| port.urpf != Urpf::Off);
+        let checked = |port: &Port| port.urpf != Urpf::Off;
+        let guarded = |port: &Port| !port.guard_in.is_open();
+        let (mut check_sources, mut guard) = (port.is_some_and(checked), port.is_some_and(guarded));
         for (at, (in_port, frame)) in rx.iter().enumerate().take(BURST) {
             let data = frame.data();
             if *in_port != received.port {
                 received.received(&path.counters, *in_port);
                 port = ports.get(*in_port);
-                check_sources |= port.is_some_and(|port| port.urpf != Urpf::Off);
+                check_sources |= port.is_some_and(checked);
+                guard |= port.is_some_and(guarded);
             }
             if !handed {
                 received.add(data.len());
@@ -344,6 +372,25 @@ impl Burst {
         if check_sources {
             self.check_sources(&path.fib, ports, rx.len());
         }
+        if guard && !handed {
+            self.guard(now, path.config.worker, ports, rx);
+        }
+    }
+
+    /// Packet filters and policers, in a burst that has packets from ports with them.
+    #[inline(never)]
+    fn guard<F: Frame>(&mut self, now: Instant, worker: usize, ports: &Ports, rx: &[(PortId, F)]) {
+        for ((packet, decided), (in_port, frame)) in self.packets.iter().zip(&mut self.decided).zip(rx) {
+            let Some(guard) = ports.get(*in_port).map(|port| &port.guard_in).filter(|guard| !guard.is_open())
+            else {
+                continue;
+            };
+            // Faults that are answered are not answered to those whom the filter keeps out.
+            if is_answered(*decided) {
+                let judgement = acl::judge(guard, worker, now, packet, frame.data());
+                *decided = judgement.refused.map(Hop::Fault).or(*decided);
+            }
+        }
     }
 
     /// Unicast reverse path forwarding, in a burst that has packets from ports with it.
@@ -354,12 +401,8 @@ impl Burst {
         }
         for (packet, decided) in self.packets.iter().zip(&mut self.decided).take(len) {
             // Faults that are answered are not answered to forged sources either.
-            let known = match *decided {
-                Some(Hop::Fault(reason)) => icmp_error::message(reason).is_some(),
-                Some(_) | None => true,
-            };
             let passes = |port: &Port| urpf(fib, port.urpf, packet);
-            if known && !ports.get(packet.in_port).is_none_or(passes) {
+            if is_answered(*decided) && !ports.get(packet.in_port).is_none_or(passes) {
                 *decided = Some(Hop::Fault(DropReason::Urpf));
             }
         }
@@ -379,6 +422,14 @@ impl Burst {
                 Some(hop) => hop,
             };
         }
+    }
+}
+
+/// Whether nothing is wrong with a packet so far, or something its sender is told of.
+fn is_answered(decided: Option<Hop>) -> bool {
+    match decided {
+        Some(Hop::Fault(reason)) => icmp_error::message(reason).is_some(),
+        Some(_) | None => true,
     }
 }
 
@@ -420,7 +471,7 @@ impl<F: Frame> Path<'_, F> {
     }
 
     fn flow_hash(&self, packet: &Packet, frame: &[u8]) -> u32 {
-        fib_lookup::flow_hash(self.config.seed, self.config.flow_hash, packet, frame)
+        fib_lookup::flow_hash(self.config.seed, self.config.settings.flow_hash, packet, frame)
     }
 
     /// A frame that ends here, silently.

@@ -3,11 +3,11 @@
 //! ```text
 //!            rx burst                                                              Shell
 //!               │                                                                    ▲
-//!   pass 1  eth_input ─▶ ip_input        (prefetch of the route)                     │
+//!   pass 1  eth_input ─▶ ip_input ─▶ urpf ─▶ acl    (prefetch of the route)          │
 //!           nat: sessions of the whole burst; what comes from outside gets its inside destination
 //!   pass 2  fib_lookup: groups of the whole burst, then buckets, (prefetch of the adjacency)
 //!           nat: what leaves from inside to outside and is known gets its outside source
-//!   pass 3  urpf ─▶ route ─▶ ip_forward ─▶ eth_output ───────────────────────────────┤ transmit
+//!   pass 3  route ─▶ ip_forward ─▶ acl ─▶ eth_output ────────────────────────────────┤ transmit
 //!                     │          ├──────▶ ip_fragment ─▶ eth_output ─────────────────┤ transmit
 //!                     │          └──────▶ icmp_error ──▶ fib_lookup ─▶ eth_output ───┤ transmit
 //!                     ├─▶ hold: waits for a neighbour ───────────────────────────────┤ resolve
@@ -21,6 +21,7 @@
 
 pub mod counters;
 pub mod engine;
+pub mod filter;
 pub mod frame;
 mod limiter;
 pub mod outcome;
@@ -29,10 +30,10 @@ pub mod ports;
 mod stage;
 
 pub use counters::{CounterPage, PortCounters};
-pub use engine::{BURST, Engine, EngineConfig, IcmpSource};
+pub use engine::{BURST, Engine, EngineConfig, IcmpSource, Settings};
+pub use filter::{Filter, Hits, Judgement};
 pub use frame::{Frame, Handoff, Leg, Pool, Shell};
-pub use limiter::Rate;
 pub use outcome::{DropReason, Event, IcmpMessage, Stage, Verdict, VerdictKind};
-pub use ports::{NatSide, Port, Ports, Urpf};
+pub use ports::{Guard, NatSide, Port, Ports, Urpf};
 pub use stage::fib_lookup::FlowHash;
 pub use stage::mss_clamp::MssClamp;

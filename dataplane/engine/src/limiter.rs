@@ -1,22 +1,10 @@
-//! Token buckets for messages the router originates. RFC 1812 §4.3.2.8.
-//!
-//! A bucket is one number: the time at which it will be full again (the "virtual scheduling" form of ITU-T I.371's
-//! generic cell rate algorithm). Each message moves that time on by 1/rate; a message for which it would lie more
-//! than the burst ahead is refused.
+//! How many messages the router originates. RFC 1812 §4.3.2.8.
 
-use millrace_net::Instant;
+use millrace_net::bucket::FullAt;
+use millrace_net::{Instant, Meter, Rate};
 
 use crate::outcome::IcmpMessage;
 use crate::stage::fib_lookup::mix;
-
-/// So many a second on average, and this many at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    /// 0 refuses everything.
-    pub per_second: u32,
-    /// At least 1.
-    pub burst: u32,
-}
 
 /// Buckets by destination; destinations whose hashes meet share one. A power of two.
 const DESTINATIONS: usize = 4096;
@@ -27,24 +15,24 @@ const DESTINATIONS: usize = 4096;
 /// destinations are not keyed by address: a spray of forged sources can empty them but not push anybody out.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    per_message: Rate,
-    per_destination: Rate,
+    per_message: Meter,
+    per_destination: Meter,
     seed: u64,
     messages: [Bucket; IcmpMessage::COUNT],
     destinations: Box<[Bucket]>,
 }
 
-/// One token bucket.
+/// One token bucket of one worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
-    full_at: Instant,
+    full_at: FullAt,
 }
 
 impl Limiter {
     pub(crate) fn new(per_message: Rate, per_destination: Rate, seed: u64) -> Self {
         Self {
-            per_message,
-            per_destination,
+            per_message: Meter::new(per_message),
+            per_destination: Meter::new(per_destination),
             seed,
             messages: [Bucket::FULL; IcmpMessage::COUNT],
             destinations: vec![Bucket::FULL; DESTINATIONS].into_boxed_slice(),
@@ -64,18 +52,13 @@ impl Limiter {
 }
 
 impl Bucket {
-    pub(crate) const FULL: Self = Self { full_at: Instant::ZERO };
+    pub(crate) const FULL: Self = Self { full_at: 0 };
 
     /// Takes a token, if there is one.
-    pub(crate) fn take(&mut self, now: Instant, rate: Rate) -> bool {
-        let Some(interval) = 1_000_000_000u64.checked_div(u64::from(rate.per_second)) else { return false };
-        let full_at = self.full_at.max(now);
-        let debt = full_at.as_nanos() - now.as_nanos();
-        let allowed = debt <= interval * u64::from(rate.burst.saturating_sub(1));
-        if allowed {
-            self.full_at = Instant::from_nanos(full_at.as_nanos().saturating_add(interval));
-        }
-        allowed
+    pub(crate) fn take(&mut self, now: Instant, meter: Meter) -> bool {
+        let taken = meter.take(self.full_at, now, 1);
+        self.full_at = taken.unwrap_or(self.full_at);
+        taken.is_some()
     }
 }
 

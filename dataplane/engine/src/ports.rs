@@ -1,9 +1,12 @@
 //! The interfaces as the engine sees them: an immutable table, replaced whole when anything changes.
 
 use core::net::Ipv4Addr;
+use std::sync::Arc;
 
+use millrace_acl::Policer;
 use millrace_net::{Mac, PortId, Prefix};
 
+use crate::filter::Filter;
 use crate::stage::mss_clamp::MssClamp;
 
 /// One interface in service.
@@ -29,6 +32,10 @@ pub struct Port {
     pub redirects: bool,
     pub nat: NatSide,
     pub mss_clamp: MssClamp,
+    /// What packets that arrive must pass.
+    pub guard_in: Guard,
+    /// What packets that leave must pass, but for the router's own.
+    pub guard_out: Guard,
 }
 
 /// On which side of NAT a port is.
@@ -42,6 +49,35 @@ pub enum NatSide {
     /// What comes from it for an outside address of NAT is translated back, or dropped.
     Outside,
 }
+
+/// A packet filter and a policer, of one direction of a port. Equal are those that share both.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    pub filter: Option<Arc<Filter>>,
+    pub policer: Option<Arc<Policer>>,
+}
+
+impl Guard {
+    pub const NONE: Self = Self { filter: None, policer: None };
+
+    /// Whether every packet passes.
+    #[inline]
+    pub const fn is_open(&self) -> bool {
+        self.filter.is_none() && self.policer.is_none()
+    }
+}
+
+impl PartialEq for Guard {
+    fn eq(&self, other: &Self) -> bool {
+        fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+            a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
+        }
+        same(self.filter.as_ref(), other.filter.as_ref())
+            && same(self.policer.as_ref(), other.policer.as_ref())
+    }
+}
+
+impl Eq for Guard {}
 
 /// Unicast reverse path forwarding (RFC 3704, RFC 1812 §5.3.8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,6 +104,8 @@ impl Port {
             redirects: false,
             nat: NatSide::Neither,
             mss_clamp: MssClamp::Off,
+            guard_in: Guard::NONE,
+            guard_out: Guard::NONE,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The stages of the packet path, in the order a packet meets them. Each file opens with its outcomes.
 
+pub(crate) mod acl;
 pub(crate) mod eth_input;
 pub(crate) mod eth_output;
 pub(crate) mod fib_lookup;

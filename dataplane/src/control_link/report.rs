@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
 use millrace_api::report::{
-    Counters, DeviceDrops, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop,
-    NexthopMember, QueueReport, SocketReport, StageTime, Worker, XdpStatistics,
+    AclHits, Counters, DeviceDrops, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop,
+    NexthopMember, QueueReport, RuleHits, SocketReport, StageTime, Worker, XdpStatistics,
 };
 use millrace_ebpf_abi::XdpOutcome;
-use millrace_engine::{DropReason, IcmpMessage, PortCounters, Stage, VerdictKind};
+use millrace_engine::{DropReason, Hits, IcmpMessage, PortCounters, Stage, VerdictKind};
 use millrace_net::{Instant, Mac, PortId, Prefix};
 
 use super::OnFailure;
@@ -256,6 +256,17 @@ pub(super) fn neighbors(router: &Router, now: Instant) -> Vec<Neighbor> {
         used_seconds_ago: router.tables.last_used(*key).map(|used| now.as_secs().saturating_sub(used.into())),
     };
     router.tables.neighbors().iter().map(row).collect()
+}
+
+pub(super) fn acls(router: &Router) -> Vec<AclHits> {
+    let hits = |hits: Hits| RuleHits { packets: hits.packets, bytes: hits.bytes, policed: hits.policed };
+    let acl = |(name, rules, default, bytes): (&str, Vec<Hits>, Hits, usize)| AclHits {
+        name: name.to_owned(),
+        rules: rules.into_iter().map(hits).collect(),
+        default: hits(default),
+        compiled_bytes: bytes as u64,
+    };
+    router.filters.hits().map(acl).collect()
 }
 
 pub(super) fn nexthops(router: &Router) -> Vec<Nexthop> {

@@ -1,6 +1,7 @@
 //! `millrace show …`: each kind of state as a table for people, or as the API's own JSON.
 
 mod bfd;
+mod filters;
 pub(super) mod nat;
 mod routes;
 mod tables;
@@ -56,6 +57,15 @@ pub(super) enum What {
     },
     /// Neighbours that are watched by BFD
     Bfd(Json),
+    /// Packet filters: what each rule has met
+    #[command(visible_alias = "acls")]
+    Acl {
+        /// Only this list
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Packets by what became of them
     Counters(Counted),
     /// Why packets were not forwarded, and what to do about it
@@ -131,6 +141,13 @@ pub(super) fn show(client: &Client, what: &What, out: &mut Out) -> Result<Exit, 
         What::Neighbors(json) => either(client, "neighbors", *json, out, tables::neighbors),
         What::Nat { what } => nat::show(client, what, out),
         What::Bfd(json) => either(client, "bfd", *json, out, bfd::bfd),
+        What::Acl { name, json } => {
+            let path = match name {
+                Some(name) => format!("acls?name={name}"),
+                None => "acls".to_owned(),
+            };
+            either(client, &path, *json, out, filters::acls)
+        }
         What::Counters(counted) => either(client, "counters", counted.json, out, |view, out| {
             tables::counters(view, counted.all, out)
         }),

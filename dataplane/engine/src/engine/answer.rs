@@ -100,7 +100,7 @@ impl<F: Frame> Path<'_, F> {
     /// RFC 1812 §4.3.2.4.
     fn source(&self, ports: &Ports, packet: &Packet, next_hop: &NextHop) -> Option<Ipv4Addr> {
         let (out_port, towards) = next_hop.place();
-        match self.config.icmp_source {
+        match self.config.settings.icmp_source {
             IcmpSource::Outgoing => self.address_on(ports, out_port, towards),
             IcmpSource::Incoming => ports
                 .get(packet.in_port)
@@ -112,7 +112,7 @@ impl<F: Frame> Path<'_, F> {
     /// The router's address on a port, or its router-id where the port has none (RFC 1812 §4.2.2.2, §4.3.2.4).
     pub(super) fn address_on(&self, ports: &Ports, port: PortId, towards: Ipv4Addr) -> Option<Ipv4Addr> {
         let own = ports.get(port).and_then(|port| port.address_towards(towards));
-        own.or(self.config.router_id).or_else(|| ports.highest_address())
+        own.or(self.config.settings.router_id).or_else(|| ports.highest_address())
     }
 
     /// Sends a packet of the router's own. It is no arrival, so it gets no verdict.

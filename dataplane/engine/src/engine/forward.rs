@@ -10,7 +10,8 @@ use super::{Cx, NextHop, Path, To};
 use crate::frame::{Frame, Shell};
 use crate::outcome::{DropReason, Event, Verdict};
 use crate::packet::{Packet, Plan};
-use crate::ports::{Port, Ports};
+use crate::ports::{Guard, Port, Ports};
+use crate::stage::acl;
 use crate::stage::eth_output::eth_output;
 use crate::stage::fib_lookup::Hop;
 use crate::stage::hold::{Held, Refused};
@@ -116,6 +117,12 @@ impl<F: Frame> Path<'_, F> {
             Ok(false) => return self.wait(cx, frame, packet, adjacency.port, adjacency.next_hop),
             Err(reason) => return self.refuse(cx, frame, packet, reason),
         }
+        if let Some(guard) =
+            cx.ports.get(adjacency.port).map(|port| &port.guard_out).filter(|guard| !guard.is_open())
+            && let Some(reason) = self.guard_out(cx.now, guard, packet, frame.data())
+        {
+            return self.refuse(cx, frame, packet, reason);
+        }
         // A hairpinned packet is on its only way.
         if adjacency.port == packet.in_port && !matches!(packet.nat, Plan::Rewrite { .. }) {
             self.redirect(cx, frame.data(), packet, adjacency, options);
@@ -148,6 +155,12 @@ impl<F: Frame> Path<'_, F> {
         }
     }
 
+    /// Why a packet may not leave, if it may not.
+    #[inline(never)]
+    fn guard_out(&self, now: Instant, guard: &Guard, packet: &Packet, frame: &[u8]) -> Option<DropReason> {
+        acl::judge(guard, self.config.worker, now, packet, frame).refused
+    }
+
     /// The options of a packet that has some and goes to `next_hop`, if these let it go.
     #[inline(never)]
     fn options(
@@ -158,7 +171,7 @@ impl<F: Frame> Path<'_, F> {
     ) -> Result<Options, DropReason> {
         let options = ip_options(packet, frame.data())?;
         options.permit(
-            self.config.source_routes,
+            self.config.settings.source_routes,
             next_hop.is_none_or(|next_hop| next_hop == packet.dst_addr()),
         )?;
         Ok(options)
@@ -262,7 +275,7 @@ impl<F: Frame> Path<'_, F> {
         options: Options,
     ) {
         let outgoing = self.address_on(cx.ports, adjacency.port, adjacency.next_hop);
-        let own = |addr| cx.ports.is_own(addr) || self.config.router_id == Some(addr);
+        let own = |addr| cx.ports.is_own(addr) || self.config.settings.router_id == Some(addr);
         options.update(packet, frame.data_mut(), outgoing, self.timestamp(cx.now), own);
     }
 

@@ -9,9 +9,9 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use arrayvec::ArrayVec;
-use millrace_net::{Instant, PortId};
+use millrace_net::{Instant, Meter, PortId, Rate};
 
-use crate::limiter::{Bucket, Rate};
+use crate::limiter::Bucket;
 use crate::packet::Packet;
 
 /// Packets a next hop can have waiting.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a next hop is not asked for again.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Next hops asked for while the queue is full of others, so that a scan of a subnet does not starve everybody else.
-const ASK_WHEN_FULL: Rate = Rate { per_second: 100, burst: 20 };
+const ASK_WHEN_FULL: Meter = Meter::new(Rate { per_second: 100, burst: 20 });
 
 /// A packet that waits.
 #[derive(Debug)]

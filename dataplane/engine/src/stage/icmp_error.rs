@@ -34,6 +34,7 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
         DropReason::SourceRouteFailed => Some(IcmpMessage::SourceRouteFailed),
         DropReason::NatSynUnanswered => Some(IcmpMessage::PortUnreachable),
         DropReason::Prohibit
+        | DropReason::AclReject
         | DropReason::NatNoPool
         | DropReason::NatPoolExhausted
         | DropReason::NatSubscriberPorts
@@ -55,6 +56,9 @@ pub(crate) const fn message(reason: DropReason) -> Option<IcmpMessage> {
         | DropReason::MartianSource
         | DropReason::MartianDestination
         | DropReason::Urpf
+        | DropReason::AclDrop
+        | DropReason::TinyFragment
+        | DropReason::Policed
         | DropReason::Multicast
         | DropReason::Broadcast
         | DropReason::Blackhole

@@ -87,7 +87,7 @@ fn traffic() -> Vec<(PortId, Vec<u8>)> {
 fn ten_thousand_mixed_packets_allocate_nothing() {
     let memory = memory();
     let mut config = config();
-    config.source_routes = true;
+    config.settings.source_routes = true;
     let mut router = Router::with_config(&memory, config);
     let mut lan = router.ports.get(LAN).unwrap().clone();
     (lan.redirects, lan.urpf) = (true, Urpf::Strict);

@@ -152,7 +152,7 @@ fn hash_by_addresses_ignores_ports() {
     let flows: Vec<_> =
         (0..100).map(|i| Datagram { payload: udp(1000 + i, 53, 10), ..Datagram::to("10.5.0.1") }).collect();
     let mut config = config();
-    config.flow_hash = FlowHash::Addresses;
+    config.settings.flow_hash = FlowHash::Addresses;
     assert_eq!(shares(&paths(config, &flows)).len(), 1);
     let hosts: Vec<_> = (0..200).map(|i| Datagram::to(&format!("10.5.1.{i}"))).collect();
     assert_eq!(shares(&paths(config, &hosts)).len(), 2);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use millrace_engine::VerdictKind::{Drop, Reply};
-use millrace_engine::{EngineConfig, IcmpMessage, IcmpSource, Rate};
+use millrace_engine::{EngineConfig, IcmpMessage, IcmpSource};
 use millrace_fib::Resolution;
+use millrace_net::Rate;
 
 use crate::rig::{
     BARE, Buffer, CLIENT, Case, DEAD, Datagram, LAN, MF, Out, Router, THIN, WAN, WAN2, addr, check, config,
@@ -166,7 +167,7 @@ fn errors_can_come_from_the_interface_the_packet_arrived_on() {
     };
     let memory = memory();
     let mut config = config();
-    config.icmp_source = IcmpSource::Incoming;
+    config.settings.icmp_source = IcmpSource::Incoming;
     let mut router = Router::with_config(&memory, config);
     router.receive([(WAN, &case.rx[0].1[..])]);
     check(&case, &router);
@@ -187,7 +188,7 @@ fn errors_from_an_unnumbered_interface() {
     let named = case("router-id", "10.255.0.1");
     let memory = memory();
     let mut config = config();
-    config.router_id = Some(addr("10.255.0.1"));
+    config.settings.router_id = Some(addr("10.255.0.1"));
     let mut router = Router::with_config(&memory, config);
     router.receive([(BARE, &named.rx[0].1[..])]);
     check(&named, &router);

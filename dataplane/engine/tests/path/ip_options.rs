@@ -70,7 +70,7 @@ fn record_route_over_an_unnumbered_link() {
     assert_eq!(options_sent(&route, "10.10.0.1"), [7, 7, 8, 203, 0, 113, 1, 0]);
     let memory = memory();
     let mut config = config();
-    config.router_id = Some(addr("10.255.0.1"));
+    config.settings.router_id = Some(addr("10.255.0.1"));
     let mut router = Router::with_config(&memory, config);
     assert_eq!(sent_by(&mut router, &route, "10.10.0.1"), [7, 7, 8, 10, 255, 0, 1, 0]);
 }
@@ -218,7 +218,7 @@ fn source_routes_where_permitted() {
     for case in cases {
         let memory = memory();
         let mut config = config();
-        config.source_routes = true;
+        config.settings.source_routes = true;
         let mut router = Router::with_config(&memory, config);
         router.receive([(LAN, &case.rx[0].1[..])]);
         crate::rig::check(&case, &router);

@@ -1,6 +1,7 @@
 //! The packet path, seen from outside: tables of what goes in, what comes out, and every counter that moves.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod acl;
 mod broadcast;
 mod eth_input;
 mod fib_lookup;

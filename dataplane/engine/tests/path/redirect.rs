@@ -98,7 +98,7 @@ fn a_source_routed_packet_is_not_redirected() {
         Case { name: "LSRR", rx, verdict: Tx, tx: vec![Out::Forwarded(LAN, "192.0.2.20")], moved: &[] };
     let memory = memory();
     let mut config = config();
-    config.source_routes = true;
+    config.settings.source_routes = true;
     let mut router = Router::with_config(&memory, config);
     on(LAN)(&mut router);
     router.receive([(LAN, &case.rx[0].1[..])]);
