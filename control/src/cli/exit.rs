@@ -53,6 +53,9 @@ pub(super) enum Error {
     /// A program that `run` started says that it cannot work with the configuration.
     #[error("{0}")]
     Child(String),
+    /// What the command was given makes no sense.
+    #[error("{0}")]
+    Usage(String),
     /// With what to do about it.
     #[error("{0}")]
     Failed(String),
@@ -62,7 +65,7 @@ impl Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Pipe => Exit::Done,
-            Self::Config(_) | Self::Problems { .. } | Self::Child(_) => Exit::Usage,
+            Self::Config(_) | Self::Problems { .. } | Self::Child(_) | Self::Usage(_) => Exit::Usage,
             Self::NotRunning { .. } => Exit::NotRunning,
             Self::Out(_)
             | Self::Denied { .. }

@@ -14,6 +14,7 @@ mod exit;
 mod files;
 mod notify;
 mod out;
+mod policy;
 mod run;
 mod show;
 
@@ -95,6 +96,11 @@ enum Command {
         #[command(subcommand)]
         what: show::nat::Clear,
     },
+    /// Try policies without a router
+    Policy {
+        #[command(subcommand)]
+        what: PolicyCommand,
+    },
     /// Look for what would keep Millrace from running well on this machine
     Doctor {
         /// The configuration whose interfaces and CPUs are looked at
@@ -103,6 +109,24 @@ enum Command {
     },
     /// Print a completion script, as in `source <(millrace completions bash)`
     Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Say what a rule list does to routes, and which rule fires
+    Test {
+        /// The rule list
+        name: String,
+        /// A prefix and what is to be said of it, such as "192.0.2.0/24 protocol=static tag=7"
+        #[arg(required = true, value_name = "ROUTE")]
+        routes: Vec<String>,
+        /// The configuration
+        #[arg(short, long, value_name = "FILE", default_value = CONFIG_FILE)]
+        config: PathBuf,
+        /// JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// The whole command. Standard output may be closed at any time.
@@ -136,6 +160,9 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, exit::Error> {
         Command::Rollback { json } => files::rollback(&client, json, out),
         Command::Show { what } => show::show(&client, &what, out),
         Command::Clear { what } => show::nat::clear(&client, &what, out),
+        Command::Policy { what: PolicyCommand::Test { name, routes, config, json } } => {
+            policy::test(&config, &name, &routes, json, out)
+        }
         Command::Doctor { config } => doctor::doctor(&config, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

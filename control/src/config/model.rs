@@ -44,6 +44,13 @@ pub struct Policy {
     pub(super) raw: raw::Policy,
 }
 
+impl Policy {
+    /// As it was written.
+    pub fn raw(&self) -> &raw::Policy {
+        &self.raw
+    }
+}
+
 /// `[rip]`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rip {

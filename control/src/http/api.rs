@@ -116,6 +116,7 @@ fn reading() -> Router<Arc<App>> {
         .route("/api/v1/counters", get(counters))
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/workers", get(workers))
+        .route("/api/v1/policy", get(policy))
         .route("/api/v1/openapi.json", get(openapi))
         .merge(nat::reading())
 }
@@ -461,6 +462,10 @@ async fn rollback(State(app): Shared) -> Answer<view::Applied> {
     let (before, target, report) = app.commits.rollback().await?;
     let loaded = Loaded { config: config::Config::clone(&target), warnings: Vec::new() };
     Ok(Json(commit::applied(&before, &loaded, Some(report), None, &app.config_file)))
+}
+
+async fn policy(State(app): Shared) -> Json<view::Policy> {
+    Json(view::Policy::new(&app.handle.config().policy))
 }
 
 /// A view of a routing protocol: `/api/v1/NAME` or `/api/v1/NAME/VIEW`; the protocol takes the parameters.

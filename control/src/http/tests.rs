@@ -1,6 +1,7 @@
 //! The API through real sockets, with a runtime that the test plays.
 
 use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::*;
 use crate::config::{self, Config};
+use crate::protocols;
 use crate::runtime::Handle;
 use crate::runtime::handle::{
     ApplyError, ApplyReport, Command, DataplaneAway, GroupView, InterfaceStatus, NexthopView, PathView,
@@ -150,7 +152,10 @@ async fn perform(play: Play, mut commands: mpsc::Receiver<Command>, publish: wat
                 status.interfaces = vec![eth1];
                 _ = reply.send(status);
             }
-            Command::Protocols { reply } => _ = reply.send(Vec::new()),
+            Command::Protocols { reply } => {
+                let rip = protocols::ROWS.iter().find(|row| row.name == "rip").unwrap();
+                _ = reply.send(vec![protocols::Reach::scripted(rip, rip_view)]);
+            }
             Command::Announce { .. } | Command::ProtocolDied { .. } => {}
             Command::Bfd { reply } => _ = reply.send(bfd()),
             Command::Stop => return,
@@ -188,6 +193,69 @@ fn route(n: u32) -> RouteView {
         group: Some(7),
         age_seconds: 60,
     }
+}
+
+/// RIP's views, with a value in every optional place.
+fn rip_view(what: &str) -> Value {
+    use protocols::rip::view;
+    let address = "10.0.0.2".parse().unwrap();
+    let interface = "eth1".to_owned();
+    let of = |name: &str| BTreeMap::from([(name.to_owned(), 3)]);
+    let view = match what {
+        "neighbors" => serde_json::to_value([view::Neighbor {
+            address,
+            interface,
+            version: 2,
+            heard_seconds_ago: 7,
+            routes: 3,
+            bad_packets: 1,
+            bad_routes: 2,
+            bfd: true,
+        }]),
+        "routes" => serde_json::to_value([view::Route {
+            prefix: "10.9.0.0/16".parse().unwrap(),
+            metric: 3,
+            tag: 7,
+            origin: Some("redistributed".to_owned()),
+            paths: vec![view::Path {
+                neighbor: address,
+                interface,
+                gateway: address,
+                metric: 4,
+                tag: 7,
+                in_use: true,
+                heard_seconds_ago: 5,
+                expires_in_seconds: 175,
+            }],
+        }]),
+        "interfaces" => serde_json::to_value([view::Interface {
+            name: interface,
+            passive: false,
+            cost: 1,
+            neighbors: 1,
+            next_update_in_seconds: Some(12),
+            requests_received: 1,
+            responses_received: 20,
+            requests_sent: 1,
+            updates_sent: 21,
+            triggered_sent: 2,
+            replies_sent: 1,
+            unsendable: 0,
+            bad_packets: of("auth-failed"),
+            bad_routes: of("metric"),
+            problem: Some("Operation not permitted (os error 1)".to_owned()),
+        }]),
+        _ => serde_json::to_value(view::Summary {
+            interfaces: 1,
+            neighbors: 1,
+            routes: 3,
+            learned: 2,
+            own: 1,
+            unsent: 1,
+            problems: BTreeMap::from([(interface, "Operation not permitted (os error 1)".to_owned())]),
+        }),
+    };
+    view.unwrap()
 }
 
 fn group() -> GroupView {

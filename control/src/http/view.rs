@@ -2,16 +2,87 @@
 //!
 //! Made from the dataplane's reports and the runtime's status; names and units are part of the outside interface.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use millrace_api::report;
 use millrace_bfd::show::SessionView;
 use millrace_net::Mac;
+use millrace_policy::{Decision, raw, show as policy_show};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bfd;
-use crate::config::{Change, Problem};
+use crate::config::{self, Change, Problem};
 use crate::runtime::handle;
+
+/// `GET /api/v1/policy`: everything by name, members as text.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Policy {
+    pub prefix_lists: BTreeMap<String, Vec<String>>,
+    pub as_path_sets: BTreeMap<String, Vec<String>>,
+    pub community_sets: BTreeMap<String, Vec<String>>,
+    pub rule_lists: Vec<RuleList>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RuleList {
+    pub name: String,
+    pub rules: Vec<Rule>,
+    pub default: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    pub name: Option<String>,
+    pub conditions: Vec<String>,
+    pub changes: Vec<String>,
+    /// None: the next rule looks too.
+    pub action: Option<String>,
+}
+
+impl Policy {
+    pub fn new(policy: &config::Policy) -> Self {
+        let word = |decision| match decision {
+            Decision::Accept => "accept".to_owned(),
+            Decision::Reject => "reject".to_owned(),
+        };
+        let rule = |rule: policy_show::RuleView| Rule {
+            name: rule.name,
+            conditions: rule.conditions,
+            changes: rule.changes,
+            action: rule.action.map(word),
+        };
+        let list = |list: policy_show::RuleListView| RuleList {
+            name: list.name,
+            rules: list.rules.into_iter().map(rule).collect(),
+            default: word(list.default),
+        };
+        let raw = policy.raw();
+        let named = |(name, members): (&String, Vec<String>)| (name.clone(), members);
+        let prefixes = raw.prefix_list.iter().map(|l| (&l.name, l.entries.iter().map(entry).collect()));
+        let paths = raw.as_path_set.iter().map(|set| (&set.name, set.patterns.clone()));
+        let communities = raw.community_set.iter().map(|set| (&set.name, set.communities.clone()));
+        Self {
+            prefix_lists: prefixes.map(named).collect(),
+            as_path_sets: paths.map(named).collect(),
+            community_sets: communities.map(named).collect(),
+            rule_lists: policy.policies.rule_list_views().map(list).collect(),
+        }
+    }
+}
+
+/// `permit 10.0.0.0/8 ge 16 le 24`
+fn entry(entry: &raw::PrefixEntry) -> String {
+    match entry {
+        raw::PrefixEntry::Exactly(prefix) => format!("permit {prefix}"),
+        raw::PrefixEntry::Lengths(raw::PrefixLengths { prefix, ge, le, action }) => {
+            let bound =
+                |name, bound: &Option<i64>| bound.map_or_else(String::new, |b| format!(" {name} {b}"));
+            let action = action.as_deref().unwrap_or("permit");
+            format!("{action} {prefix}{}{}", bound("ge", ge), bound("le", le))
+        }
+    }
+}
 
 /// `GET /api/v1/version`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -273,6 +273,42 @@ pub const METRICS: &[Metric] = &[
         "Times the session came up or went down.",
     ),
     counter("millrace_bfd_bad_packets_total", &["reason"], "BFD packets that were ignored, by reason."),
+    // -- RIP
+    gauge("millrace_rip_routes", &[], "Destinations in RIP's table, those being forgotten among them."),
+    gauge("millrace_rip_neighbor_routes", NEIGHBOR, "Destinations the neighbour tells of, used or not."),
+    gauge("millrace_rip_neighbor_heard_seconds", NEIGHBOR, "How long ago the neighbour was heard."),
+    counter(
+        "millrace_rip_neighbor_bad_packets_total",
+        NEIGHBOR,
+        "Messages of the neighbour that were ignored.",
+    ),
+    counter(
+        "millrace_rip_neighbor_bad_routes_total",
+        NEIGHBOR,
+        "Entries in messages of the neighbour that were ignored.",
+    ),
+    counter(
+        "millrace_rip_messages_sent_total",
+        &["interface", "kind"],
+        "Messages sent: request, update (regular), triggered, or reply (to a request).",
+    ),
+    counter(
+        "millrace_rip_messages_received_total",
+        &["interface", "kind"],
+        "Messages taken: request or response.",
+    ),
+    counter(
+        "millrace_rip_bad_packets_total",
+        &["interface", "reason"],
+        "Messages that were ignored, by reason.",
+    ),
+    counter(
+        "millrace_rip_bad_routes_total",
+        &["interface", "reason"],
+        "Entries that were ignored, by reason.",
+    ),
+    counter("millrace_rip_unprotected_total", INTERFACE, "Messages not sent because no key was valid."),
+    counter("millrace_rip_unsent_total", &[], "Messages the kernel would not send."),
     // -- kernel mirror
     gauge("millrace_kernel_routes", &[], "Routes mirrored into the kernel's main table."),
     gauge("millrace_kernel_routes_pending", &[], "Prefixes whose last change the kernel does not have yet."),

@@ -10,6 +10,8 @@ use millrace_api::{nat, report};
 use super::*;
 use crate::config::Config;
 use crate::http::view;
+use crate::protocols::ROWS;
+use crate::protocols::host::Sample;
 use crate::runtime::handle;
 
 /// The rules of `promtool check metrics` that a table can break.
@@ -52,6 +54,14 @@ fn the_document_is_the_one_in_the_tree() {
             path.display()
         );
     }
+}
+
+/// One sample of each metric that protocols bring.
+fn protocol_samples() -> Vec<Sample> {
+    let brought =
+        |metric: &&Metric| ROWS.iter().any(|row| metric.name.starts_with(&format!("millrace_{}_", row.name)));
+    let sample = |(metric, n): (&Metric, u64)| Sample::count(metric.name, metric.labels, n);
+    METRICS.iter().filter(brought).zip(1000..).map(sample).collect()
 }
 
 /// Every number different, so that a mix-up shows.
@@ -231,7 +241,7 @@ fn scrape() -> Scrape {
             problem: None,
         },
         process: Some(Process { start_time_seconds: 91.5, resident_bytes: 92, cpu_seconds: 93.25 }),
-        protocols: Vec::new(),
+        protocols: protocol_samples(),
     }
 }
 

@@ -96,6 +96,20 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// One whose views a test plays.
+    #[cfg(test)]
+    pub(crate) fn scripted(row: &'static Row, view: fn(&str) -> serde_json::Value) -> Self {
+        let (orders, mut received) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(order) = received.recv().await {
+                if let Order::Show { query, reply } = order {
+                    _ = reply.send(Ok(view(&query.what)));
+                }
+            }
+        });
+        Self { row, orders }
+    }
+
     pub async fn show(&self, query: Query) -> Result<serde_json::Value, Refusal> {
         self.ask(|reply| Order::Show { query, reply }).await?
     }

@@ -190,6 +190,69 @@ fn answers() -> Answers {
         ("GET /api/v1/drops", (200, drops)),
         ("GET /api/v1/workers", (200, json!([worker]))),
         ("GET /api/v1/version", (200, version)),
+        (
+            "GET /api/v1/rip",
+            (
+                200,
+                json!({
+                    "interfaces": 2, "neighbors": 1, "routes": 1203, "learned": 1200, "own": 3, "unsent": 4,
+                    "problems": { "eth1": "Operation not permitted (os error 1)" }
+                }),
+            ),
+        ),
+        (
+            "GET /api/v1/rip/neighbors",
+            (
+                200,
+                json!([{
+                    "address": "192.0.2.1", "interface": "eth0", "version": 2, "heard_seconds_ago": 12, "routes": 1200,
+                    "bad_packets": 0, "bad_routes": 1, "bfd": false
+                }]),
+            ),
+        ),
+        (
+            "GET /api/v1/rip/routes",
+            (
+                200,
+                json!([
+                    { "prefix": "10.1.0.0/16", "metric": 3, "tag": 7, "origin": null, "paths": [
+                        { "neighbor": "192.0.2.1", "interface": "eth0", "gateway": "192.0.2.1", "metric": 3, "tag": 7,
+                          "in_use": true, "heard_seconds_ago": 12, "expires_in_seconds": 168 },
+                        { "neighbor": "192.0.2.5", "interface": "eth0", "gateway": "192.0.2.5", "metric": 4, "tag": 0,
+                          "in_use": false, "heard_seconds_ago": 2, "expires_in_seconds": 178 }
+                    ] },
+                    { "prefix": "10.2.0.0/16", "metric": 16, "tag": 0, "origin": null, "paths": [] },
+                    { "prefix": "192.0.2.0/30", "metric": 1, "tag": 0, "origin": "connected", "paths": [] }
+                ]),
+            ),
+        ),
+        (
+            "GET /api/v1/rip/interfaces",
+            (
+                200,
+                json!([{
+                    "name": "eth0", "passive": false, "cost": 1, "neighbors": 1, "next_update_in_seconds": 17,
+                    "requests_received": 1, "responses_received": 1234, "requests_sent": 1, "updates_sent": 500,
+                    "triggered_sent": 3, "replies_sent": 1, "unsendable": 0, "bad_packets": { "auth-failed": 2 },
+                    "bad_routes": { "metric": 1 }, "problem": "Operation not permitted (os error 1)"
+                }]),
+            ),
+        ),
+        (
+            "GET /api/v1/policy",
+            (
+                200,
+                json!({
+                    "prefix_lists": { "customers": ["permit 192.0.2.0/24", "deny 10.0.0.0/8 ge 16 le 24"] },
+                    "as_path_sets": { "through": ["* 65005 *"] }, "community_sets": { "internal": ["65001:*"] },
+                    "rule_lists": [{ "name": "import", "default": "reject", "rules": [
+                        { "name": "customers", "conditions": ["prefix-list customers", "tag 5"], "changes": ["metric +2"],
+                          "action": "accept" },
+                        { "name": null, "conditions": [], "changes": ["tag 7"], "action": null }
+                    ] }]
+                }),
+            ),
+        ),
         ("GET /api/v1/status", (200, status)),
         ("GET /api/v1/config", (200, config)),
     ])
@@ -220,6 +283,11 @@ fn tables_for_people() {
         "status",
         "config",
         "version",
+        "rip",
+        "rip neighbors",
+        "rip routes",
+        "rip interfaces",
+        "policy",
     ] {
         let args: Vec<_> = ["show"].into_iter().chain(words.split(' ')).collect();
         let output = control.run(&args);
@@ -252,6 +320,9 @@ fn json_is_the_answer_itself() {
         ("status", "status"),
         ("config", "config"),
         ("version", "version"),
+        ("rip", "rip"),
+        ("rip routes", "rip/routes"),
+        ("policy", "policy"),
     ] {
         let args: Vec<_> = ["show"].into_iter().chain(words.split(' ')).chain(["--json"]).collect();
         let output = control.run(&args);

@@ -3,6 +3,8 @@
 mod bfd;
 mod filters;
 pub(super) mod nat;
+mod policy;
+mod rip;
 mod routes;
 mod tables;
 
@@ -72,6 +74,15 @@ pub(super) enum What {
     Drops(Counted),
     /// The pinned threads that forward
     Workers(Json),
+    /// RIP: a summary, or its neighbours, routes or interfaces
+    Rip {
+        #[arg(value_enum)]
+        what: Option<rip::What>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Policies: lists, sets and rules
+    Policy(Json),
     /// Whether everything is connected and in step
     Status(Json),
     /// The configuration in force, defaults written out
@@ -155,6 +166,8 @@ pub(super) fn show(client: &Client, what: &What, out: &mut Out) -> Result<Exit, 
             either(client, "drops", counted.json, out, |view, out| tables::drops(view, counted.all, out))
         }
         What::Workers(json) => either(client, "workers", *json, out, tables::workers),
+        What::Rip { what, json } => rip::show(client, *what, *json, out),
+        What::Policy(json) => either(client, "policy", *json, out, policy::policy),
         What::Status(json) => either(client, "status", *json, out, tables::status),
         What::Config(json) => either(client, "config", *json, out, tables::config),
         What::Version(json) => either(client, "version", *json, out, tables::version),

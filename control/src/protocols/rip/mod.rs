@@ -1,6 +1,10 @@
 //! RIP in the living process: UDP port 520 on every interface it runs on.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod view;
+
+mod metrics;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_bfd::{self as bfd, SessionKey};
@@ -10,10 +14,10 @@ use millrace_rib::Protocol;
 use millrace_rip::config::Config as RipConfig;
 use millrace_rip::{Input, Metric, NeighborKey, Output, Redistributed, Rip, wire};
 
-use super::driver;
+use super::Row;
+use super::driver::{self, Start};
 use super::host::{Announcement, Cx, Hosted, Query, Refusal, Sample, Seen, json};
 use super::socket::{LinkSocket, Transport};
-use super::{Row, driver::Start};
 use crate::config::Config;
 
 /// In the list of protocols.
@@ -32,8 +36,8 @@ const QUIET: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct RipHost {
     sockets: BTreeMap<IfIndex, LinkSocket>,
-    /// Where RIP runs but no socket could be had.
-    missing: BTreeSet<IfIndex>,
+    /// Where RIP runs but no socket could be had, and why.
+    missing: BTreeMap<IfIndex, String>,
     /// Datagrams the kernel would not send.
     unsent: u64,
     complained: Option<Instant>,
@@ -125,23 +129,23 @@ impl Hosted for RipHost {
     }
 
     fn look_after(&mut self, cx: &mut Cx<'_, Input>) {
-        for index in std::mem::take(&mut self.missing) {
+        for (index, _) in std::mem::take(&mut self.missing) {
             self.listen(index, cx);
         }
     }
 
     fn show(&self, machine: &Rip, query: &Query, seen: &Seen<'_>) -> Result<serde_json::Value, Refusal> {
         match query.what.as_str() {
-            "" => json(serde_json::json!({ "routes": machine.route_count(), "unsent": self.unsent })),
-            "neighbors" => json(machine.neighbors(seen.now)),
-            "routes" => json(machine.routes(seen.now).collect::<Vec<_>>()),
-            "interfaces" => json(machine.interfaces(seen.now).collect::<Vec<_>>()),
+            "" => json(view::summary(self, machine, seen)),
+            "neighbors" => json(view::neighbors(machine, seen)),
+            "routes" => json(view::routes(machine, seen)),
+            "interfaces" => json(view::interfaces(self, machine, seen)),
             other => Err(Refusal::NotFound(other.to_owned())),
         }
     }
 
-    fn metrics(&self, _machine: &Rip, _seen: &Seen<'_>) -> Vec<Sample> {
-        Vec::new()
+    fn metrics(&self, machine: &Rip, seen: &Seen<'_>) -> Vec<Sample> {
+        metrics::samples(self, machine, seen)
     }
 
     fn farewell() -> Option<Input> {
@@ -161,7 +165,7 @@ impl RipHost {
             }
             Err(error) => {
                 tracing::error!(interface = interface.name, %error, "rip cannot listen; it is tried again");
-                self.missing.insert(index);
+                self.missing.insert(index, error.to_string());
             }
         }
     }
