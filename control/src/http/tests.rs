@@ -1,7 +1,7 @@
 //! The API through real sockets, with a runtime that the test plays.
 
-use std::net::Ipv4Addr;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
