@@ -14,6 +14,13 @@ pub(crate) fn now() -> Instant {
     Instant::from_nanos(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
+/// How long 1970 is ago. It jumps when somebody sets the clock.
+pub(crate) fn since_epoch() -> Duration {
+    let time = clock_gettime(ClockId::Realtime);
+    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(secs) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// How long midnight UT is ago. Unlike [`now`] it jumps when somebody sets the clock.
 pub(crate) fn since_midnight() -> Duration {
     const DAY: u64 = 24 * 60 * 60;

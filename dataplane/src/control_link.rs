@@ -13,8 +13,8 @@ use std::os::unix::net::UnixListener;
 #[cfg(test)]
 pub(crate) use millrace_api::Express;
 pub(crate) use millrace_api::{
-    Acl, AclAction, AclRule, DataplaneConfig, FlowHash, Forwarding, Fragments, IcmpSource, InterfaceConfig,
-    Mode, OnFailure, Police, Queues, Scheduling, Urpf,
+    Acl, AclAction, AclRule, CaptureOrder, DataplaneConfig, FlowHash, Forwarding, Fragments, IcmpSource,
+    InterfaceConfig, Mode, OnFailure, Police, Queues, Scheduling, Urpf,
 };
 use millrace_api::{
     Member, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request, RequestBody, VERSION,
@@ -213,7 +213,22 @@ fn with_router(dataplane: &mut Dataplane, answer: impl FnOnce(&mut Router) -> Re
 }
 
 fn answer_query(query: Query, dataplane: &mut Dataplane) -> ReplyBody {
+    if let Query::CaptureStart(order) = &query {
+        return match dataplane.capture_start(order) {
+            Ok(id) => ReplyBody::CaptureStarted { id },
+            Err(reason) => ReplyBody::Error { reason },
+        };
+    }
+    if let Query::CaptureStop { id } = query {
+        dataplane.capture_stop(id);
+        return ReplyBody::CaptureStopped;
+    }
     with_router(dataplane, |router| match query {
+        Query::CaptureStart(_) | Query::CaptureStop { .. } => error("answered above"),
+        Query::Captured { id, max } => match report::captured(router, clock::now(), id, max) {
+            Some(captured) => ReplyBody::Captured(captured),
+            None => error("that capture has ended: nobody asked for what it had taken"),
+        },
         Query::Interfaces => ReplyBody::Interfaces(report::interfaces(router)),
         Query::Counters => ReplyBody::Counters(report::counters(router)),
         Query::Workers => ReplyBody::Workers(report::workers(router)),

@@ -139,6 +139,7 @@ impl Crew {
                 inboxes: Arc::clone(&crew.inboxes),
                 requests: Arc::clone(&crew.requests),
                 page: Arc::clone(&page),
+                counters: Arc::clone(&counters),
                 cache,
                 busy_poll: style.busy_poll,
             };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use millrace_net::Instant;
 
 use crate::clock;
-use crate::control_link::DataplaneConfig;
+use crate::control_link::{CaptureOrder, DataplaneConfig};
 use crate::host::Host;
 use crate::netlink::{Event, Neighbor, Netlink, NetlinkError, Poll};
 use crate::router::{Neighborhood, Router, SpareUmem, StartError};
@@ -72,6 +72,18 @@ impl Dataplane {
         };
         self.meet(neighborhood);
         Ok(Configured { restart })
+    }
+
+    /// Begins a capture. An error is a sentence for who asked.
+    pub(crate) fn capture_start(&mut self, order: &CaptureOrder) -> Result<u64, String> {
+        let Some(router) = &mut self.router else { return Err("nothing is configured yet".into()) };
+        router.capture_start(clock::now(), order, &self.host)
+    }
+
+    pub(crate) fn capture_stop(&mut self, id: u64) {
+        if let Some(router) = &mut self.router {
+            router.capture_stop(id, &self.host);
+        }
     }
 
     /// Takes in what the kernel has said since the last time.
@@ -189,6 +201,7 @@ impl Dataplane {
         }
         let Some(router) = &mut self.router else { return };
         router.tables.tick(now);
+        router.capture_expire(now, &self.host);
         // Frames of sockets that were closed, as the kernel finishes with them.
         if router.umem.census().quarantined != 0 {
             router.umem.reclaim();

@@ -17,6 +17,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 mod bell;
+mod captures;
 mod clerk;
 mod clock;
 mod control_link;

@@ -14,8 +14,10 @@ use millrace_xsk::{
     UmemConfig,
 };
 
+use crate::captures::Captures;
 use crate::control_link::{
-    DataplaneConfig, FlowHash, Forwarding, IcmpSource, InterfaceConfig, Mode, OnFailure, Queues, Urpf,
+    CaptureOrder, DataplaneConfig, FlowHash, Forwarding, IcmpSource, InterfaceConfig, Mode, OnFailure,
+    Queues, Urpf,
 };
 use crate::crew::{self, Crew, CrewError, Style};
 use crate::filters::{FilterError, Filters};
@@ -119,6 +121,7 @@ pub(crate) struct Router {
     /// What the kernel counted on sockets that are closed.
     pub(crate) closed: LostFrames,
     pub(crate) filters: Filters,
+    pub(crate) captures: Captures,
     locals: BTreeSet<Ipv4Addr>,
     published: Snapshot,
     retry_at: Instant,
@@ -174,6 +177,7 @@ impl Router {
             xdp,
             closed: LostFrames::default(),
             filters,
+            captures: Captures::default(),
             locals: BTreeSet::new(),
             published: Snapshot::default(),
             retry_at: now,
@@ -292,6 +296,44 @@ impl Router {
         self.published.ports.get(id).map_or_else(Vec::new, |port| port.addresses.clone())
     }
 
+    /// Begins a capture. An error is a sentence for who asked.
+    pub(crate) fn capture_start(
+        &mut self,
+        now: Instant,
+        order: &CaptureOrder,
+        host: &Host,
+    ) -> Result<u64, String> {
+        let frames = self.config.frames;
+        let port = match &order.interface {
+            None => None,
+            Some(name) => Some(
+                self.ports.iter().find(|(_, port)| port.config.name == *name).map(|(id, _)| id).ok_or_else(
+                    || {
+                        format!(
+                            "{name} is not one of the router's interfaces; see `millrace show interfaces`"
+                        )
+                    },
+                )?,
+            ),
+        };
+        let id = self.captures.start(now, order, port, frames)?;
+        self.publish(host);
+        Ok(id)
+    }
+
+    pub(crate) fn capture_stop(&mut self, id: u64, host: &Host) {
+        if self.captures.stop(id) {
+            self.publish(host);
+        }
+    }
+
+    /// Ends a capture that nobody asks about.
+    pub(crate) fn capture_expire(&mut self, now: Instant, host: &Host) {
+        if self.captures.expire(now) {
+            self.publish(host);
+        }
+    }
+
     /// What never reached a worker, since the start.
     pub(crate) fn lost(&self) -> LostFrames {
         let services = self.ports.iter().filter_map(|(_, port)| port.service.as_ref());
@@ -340,7 +382,13 @@ impl Router {
                 port.service.as_ref().and_then(|service| service.queues.first()).map(|queue| queue.worker);
         }
         let settings = settings(&self.config.forwarding);
-        let snapshot = Snapshot { ports, settings, senders, stage_times: self.config.stage_times };
+        let snapshot = Snapshot {
+            ports,
+            settings,
+            senders,
+            stage_times: self.config.stage_times,
+            tap: self.captures.tapped(),
+        };
         if snapshot != self.published {
             self.published = snapshot.clone();
             self.crew.publish(snapshot);

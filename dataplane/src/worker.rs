@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use crossbeam::channel::{Receiver, Sender};
-use millrace_engine::{BURST, Engine, Ports, Settings, Shell, Stage};
+use millrace_engine::{BURST, CounterPage, Engine, Ports, Settings, Shell, Stage};
 use millrace_fib::Quiescent;
 use millrace_net::{Instant, PortId};
 use millrace_xsk::{Frame, Socket};
@@ -26,10 +26,12 @@ use crate::counters::WorkerPage;
 use crate::handoff::Inbox;
 
 pub(crate) mod outlet;
+pub(crate) mod tap;
 mod watch;
 
 use outlet::{Flushed, Outlet, Served};
 pub(crate) use outlet::{Packet, Requests};
+use tap::Tapped;
 use watch::{Turn, TxWatch};
 
 /// How long a worker without work looks for more before it blocks. Waking it costs a few microseconds and an interrupt.
@@ -52,6 +54,8 @@ pub(crate) struct Snapshot {
     pub(crate) senders: Vec<Option<usize>>,
     /// Whether workers measure how long each stage takes.
     pub(crate) stage_times: bool,
+    /// Who captures.
+    pub(crate) tap: Tapped,
 }
 
 /// The snapshot in force, and the numbers that tell workers of news.
@@ -107,6 +111,7 @@ pub(crate) struct Worker {
     published: Arc<Published>,
     inboxes: Arc<[Inbox]>,
     page: Arc<WorkerPage>,
+    counters: Arc<CounterPage>,
     outlet: Outlet,
     served: Vec<Served>,
     epoll: rustix::fd::OwnedFd,
@@ -127,6 +132,7 @@ pub(crate) struct Parts {
     pub(crate) inboxes: Arc<[Inbox]>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) page: Arc<WorkerPage>,
+    pub(crate) counters: Arc<CounterPage>,
     pub(crate) cache: millrace_xsk::Cache,
     pub(crate) busy_poll: bool,
 }
@@ -156,6 +162,7 @@ impl Worker {
             published: parts.published,
             inboxes: parts.inboxes,
             page: parts.page,
+            counters: parts.counters,
             outlet,
             served: Vec::new(),
             epoll,
@@ -240,7 +247,14 @@ impl Worker {
             if self.snapshot.stage_times {
                 self.page.add_measured(received);
             }
-            self.engine.process(now, &self.snapshot.ports, &mut burst, &mut self.outlet);
+            let ports = &self.snapshot.ports;
+            match &self.snapshot.tap.0 {
+                None => self.engine.process(now, ports, &mut burst, &mut self.outlet),
+                Some(tap) => {
+                    let (engine, counters) = (&mut self.engine, &self.counters);
+                    tap::process(tap, engine, counters, now, ports, queue.port, &mut burst, &mut self.outlet);
+                }
+            }
         }
         let inbox = &self.inboxes[self.number];
         for _ in 0..INBOX_BURST {
@@ -279,6 +293,7 @@ impl Worker {
             self.seen_generation = generation;
             self.snapshot = self.published.current();
             self.engine.set(self.snapshot.settings);
+            self.outlet.tap(self.snapshot.tap.0.clone());
             ways_changed = true;
         }
         if ways_changed {

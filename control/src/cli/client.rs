@@ -41,12 +41,21 @@ impl Client {
 
     /// Copies what a path answers, as it comes.
     pub(super) fn copy(&self, path: &str, out: &mut Out) -> Result<(), Error> {
+        self.each(path, |bytes| out.bytes(bytes))
+    }
+
+    /// Gives `take` what a path answers, piece by piece as it comes.
+    pub(super) fn each(
+        &self,
+        path: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         block_on(async {
             let mut body = self.request(Method::GET, path, None).await?.into_body();
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|error| Error::Broken(error.to_string()))?;
                 if let Some(data) = frame.data_ref() {
-                    out.bytes(data)?;
+                    take(data)?;
                 }
             }
             Ok(())

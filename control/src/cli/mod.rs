@@ -8,6 +8,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 Millrace is not running.
 
+mod capture;
 mod client;
 mod doctor;
 mod exit;
@@ -107,6 +108,10 @@ enum Command {
         #[arg(short, long, value_name = "FILE", default_value = CONFIG_FILE)]
         config: PathBuf,
     },
+    /// Packets as they pass the workers, printed or written as pcapng
+    Capture(capture::Capture),
+    /// What becomes of packets that match a filter, one by one
+    Trace(capture::Trace),
     /// Print a completion script, as in `source <(millrace completions bash)`
     Completions { shell: clap_complete::Shell },
 }
@@ -164,6 +169,8 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, exit::Error> {
             policy::test(&config, &name, &routes, json, out)
         }
         Command::Doctor { config } => doctor::doctor(&config, out),
+        Command::Capture(capture) => capture.run(&client, out),
+        Command::Trace(trace) => trace.run(&client, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "millrace", &mut script);

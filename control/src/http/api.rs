@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::advice;
+use super::capture;
 use super::commit::{self, Commits};
 use super::error::ApiError;
 use super::nat;
@@ -72,6 +73,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything: for the control socket, whose file mode says who may.
 pub(super) fn local(app: Arc<App>) -> Router {
     reading()
+        .route("/api/v1/capture", get(capture::capture))
         .route("/api/v1/apply", post(apply))
         .route("/api/v1/diff", post(diff))
         .route("/api/v1/confirm", post(confirm))

@@ -5,6 +5,7 @@
 //!   [http] listen ────────▶ api::remote   read only: TCP has no access control
 //!                              ├─ nat      sessions, mappings, pools
 //!                              ├─ view     JSON, from the runtime's status and the dataplane's reports
+//!                              ├─ capture  packets as they pass, as pcapng or JSON (control socket only)
 //!                              ├─ stream   long tables, page by page
 //!                              ├─ commit   apply, confirm, roll back
 //!                              └─ metrics
@@ -12,11 +13,13 @@
 
 mod advice;
 mod api;
+mod capture;
 pub mod commit;
 mod error;
 mod listen;
 mod lock;
 mod nat;
+mod pcapng;
 mod stream;
 pub mod view;
 

@@ -326,6 +326,24 @@ fn answer(query: &api::Query) -> ReplyBody {
             xdp: vec![("redirected".to_owned(), 5)],
             frames: report::FrameCensus { total: 9, free: 9, ..report::FrameCensus::default() },
         }),
+        api::Query::CaptureStart(order) if order.filter.contains("hots") => {
+            ReplyBody::Error { reason: "\"hots\" in the filter".to_owned() }
+        }
+        api::Query::CaptureStart(_) => ReplyBody::CaptureStarted { id: 7 },
+        api::Query::CaptureStop { .. } => ReplyBody::CaptureStopped,
+        api::Query::Captured { id, .. } => ReplyBody::Captured(report::Captured {
+            packets: vec![report::CapturedPacket {
+                time: 1,
+                interface: Some("eth0".to_owned()),
+                point: "rx".to_owned(),
+                reason: None,
+                verdict: None,
+                trace: *id,
+                len: 60,
+                bytes: vec![1, 2, 3],
+            }],
+            missed: 0,
+        }),
         api::Query::Workers => ReplyBody::Workers(vec![report::Worker {
             worker: 0,
             cpu: 1,
@@ -507,6 +525,8 @@ async fn every_described_path_answers_as_described() {
             // An address as parameter, so that optional parts are there too.
             let path_and_query = match path.rsplit('/').next() {
                 Some("fib") => format!("{path}?address=10.0.0.0"),
+                // A capture ends with its count.
+                Some("capture") => format!("{path}?count=1"),
                 Some("deterministic") => format!("{path}?inside=10.0.0.1"),
                 _ => path.clone(),
             };
@@ -554,6 +574,8 @@ async fn wrong_requests_are_answered_in_a_sentence() {
         ("GET", "/api/v1/nat/mappings?remote=10.1.2.3", 400),
         ("GET", "/api/v1/nat/deterministic?outside=10.1.2.3", 400),
         ("GET", "/api/v1/nat/clear", 405),
+        ("GET", "/api/v1/capture?filter=hots", 400),
+        ("GET", "/api/v1/capture?points=rx,middle", 400),
         ("POST", "/api/v1/confirm", 409),
         ("POST", "/api/v1/rollback", 409),
     ] {

@@ -18,6 +18,7 @@ pub struct Request {
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a message is made, sent and gone; none is kept")]
 pub enum RequestBody {
     /// First on every connection.
     Hello {
@@ -128,6 +129,17 @@ pub enum Query {
     NatClear {
         filter: NatFilter,
     },
+    /// Starts a capture; it ends when nobody asks for what it has taken for three seconds. One at a time.
+    CaptureStart(CaptureOrder),
+    /// Ends a capture; one that has ended is fine.
+    CaptureStop {
+        id: u64,
+    },
+    /// What the capture of this number has taken, at most `max` packets.
+    Captured {
+        id: u64,
+        max: u32,
+    },
     /// Routes in the FIB after `after` in address order, at most `limit`: the audit and `show fib` page through.
     FibRoutes {
         after: Option<Prefix>,
@@ -139,6 +151,22 @@ pub enum Query {
 pub enum NatQuestion {
     Inside(Ipv4Addr),
     Outside(Ipv4Addr, u16),
+}
+
+/// What a capture is to take.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CaptureOrder {
+    /// In the language of `millrace-filter`; empty: everything.
+    pub filter: String,
+    /// Of this interface only.
+    pub interface: Option<String>,
+    pub rx: bool,
+    pub tx: bool,
+    pub drop: bool,
+    /// Bytes of each frame, at most.
+    pub snap: u32,
+    /// Packets that pass the filter on arrival are followed: everything that becomes of them is taken, with their number.
+    pub trace: bool,
 }
 
 /// One message from the dataplane.
@@ -190,6 +218,11 @@ pub enum ReplyBody {
     Acls(Vec<report::AclHits>),
     Fib(report::Fib),
     FibRoutes(Vec<report::FibRoute>),
+    CaptureStarted {
+        id: u64,
+    },
+    Captured(report::Captured),
+    CaptureStopped,
     NatStats(nat::NatStats),
     NatPools(Vec<nat::NatPoolReport>),
     NatSessions(nat::NatSessions),

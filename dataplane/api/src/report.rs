@@ -224,3 +224,30 @@ pub struct FibRoute {
     pub prefix: Prefix,
     pub nexthop: u32,
 }
+
+/// What a capture has taken since it was asked last.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Captured {
+    pub packets: Vec<CapturedPacket>,
+    /// Packets that were wanted and could not be copied.
+    pub missed: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CapturedPacket {
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    /// Where it came in (rx, drop) or goes out (tx); none where that is forgotten.
+    pub interface: Option<String>,
+    /// "rx", "tx", "drop" or "verdict".
+    pub point: String,
+    /// Of a drop: the `DropReason`.
+    pub reason: Option<String>,
+    /// Of a traced packet: what was decided.
+    pub verdict: Option<String>,
+    /// Number of the packet that is traced; 0 without tracing.
+    pub trace: u64,
+    /// Bytes of the original frame.
+    pub len: u32,
+    pub bytes: Vec<u8>,
+}

@@ -478,6 +478,7 @@ impl<F: Frame> Path<'_, F> {
     #[inline]
     fn discard<S: Shell<Frame = F>>(&self, cx: &mut Cx<'_, S>, frame: F, reason: DropReason) -> Verdict {
         self.counters.add_drop(reason);
+        cx.shell.dropped(&frame, reason);
         cx.shell.put(frame);
         Verdict::Drop(reason)
     }

@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use millrace_net::PortId;
 
-use crate::outcome::Stage;
+use crate::outcome::{DropReason, Stage};
 
 /// One Ethernet frame without its check sequence, owned by whoever holds it.
 ///
@@ -61,6 +61,11 @@ pub trait Shell: Pool {
     fn hand_off(&mut self, to: Handoff, port: PortId, frame: Self::Frame) -> Result<(), Self::Frame> {
         let _ = (to, port);
         Err(frame)
+    }
+
+    /// A frame that arrived is about to be dropped, or answered, for this reason. It is as it came.
+    fn dropped(&mut self, frame: &Self::Frame, reason: DropReason) {
+        let _ = (frame, reason);
     }
 
     /// A stage of the burst is done. A shell that measures reads its clock here; nothing is decided by it.

@@ -2,16 +2,19 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use millrace_api::report::{
-    AclHits, Counters, DeviceDrops, Fib, FibAnswer, FibRoute, FrameCensus, Interface, Neighbor, Nexthop,
-    NexthopMember, QueueReport, RuleHits, SocketReport, StageTime, Worker, XdpStatistics,
+    AclHits, Captured, CapturedPacket, Counters, DeviceDrops, Fib, FibAnswer, FibRoute, FrameCensus,
+    Interface, Neighbor, Nexthop, NexthopMember, QueueReport, RuleHits, SocketReport, StageTime, Worker,
+    XdpStatistics,
 };
 use millrace_ebpf_abi::XdpOutcome;
 use millrace_engine::{DropReason, Hits, IcmpMessage, PortCounters, Stage, VerdictKind};
 use millrace_net::{Instant, Mac, PortId, Prefix};
 
 use super::OnFailure;
+use crate::clock;
 use crate::crew::Member;
 use crate::neighbors::Key;
 use crate::netlink::Link;
@@ -19,9 +22,12 @@ use crate::router::{Queue, Router};
 use crate::scheduling;
 use crate::sysfs;
 use crate::tables::{Group, GroupKey, Kind};
+use crate::worker::tap::{Point, Taken};
 
 /// Routes in one answer, at most.
 const MAX_ROUTES: usize = 10_000;
+/// Captured packets in one answer, at most: 2 MiB of the largest.
+const MAX_CAPTURED: usize = 512;
 /// How often frames are counted until the count adds up: while packets move, some are between two places.
 const CENSUS_ATTEMPTS: usize = 100;
 
@@ -197,7 +203,7 @@ fn frames_once(router: &Router) -> FrameCensus {
     let held = || {
         let members = router.crew.members.iter();
         let of_workers: u64 = members.map(|member| member.counters.held() + member.page.read().waiting).sum();
-        of_workers + router.crew.in_handoff() as u64
+        of_workers + router.crew.in_handoff() as u64 + router.captures.waiting() as u64
     };
     let census = router.umem.census();
     let (total, held) = (u64::from(census.total), held());
@@ -334,6 +340,33 @@ pub(super) fn fib(router: &Router, address: Option<Ipv4Addr>) -> Fib {
         refused: stats.refused,
         answer,
     }
+}
+
+/// None: there is no such capture.
+pub(super) fn captured(router: &mut Router, now: Instant, id: u64, max: u32) -> Option<Captured> {
+    // Clocks differ by what they did when the host was started, and by who sets the time of day.
+    let offset = clock::since_epoch().saturating_sub(Duration::from_nanos(now.as_nanos()));
+    let max = usize::try_from(max).unwrap_or(usize::MAX).min(MAX_CAPTURED);
+    let tap = router.captures.asked(now, id)?;
+    let taken: Vec<_> = std::iter::from_fn(|| tap.next()).take(max).collect();
+    let missed = tap.take_missed();
+    let packet = |taken: Taken| CapturedPacket {
+        time: u64::try_from((offset + Duration::from_nanos(taken.at.as_nanos())).as_nanos())
+            .unwrap_or(u64::MAX),
+        interface: taken.port.map(|port| router.ports.name(port).to_owned()),
+        point: match taken.point {
+            Point::Rx => "rx".into(),
+            Point::Tx => "tx".into(),
+            Point::Drop => "drop".into(),
+            Point::Verdict => "verdict".into(),
+        },
+        reason: taken.reason.map(|reason| reason.name().to_owned()),
+        verdict: taken.verdict.map(|verdict| verdict.name().to_owned()),
+        trace: taken.trace,
+        len: u32::try_from(taken.len).unwrap_or(u32::MAX),
+        bytes: taken.frame.map_or_else(Vec::new, |frame| frame.data().to_vec()),
+    };
+    Some(Captured { packets: taken.into_iter().map(packet).collect(), missed })
 }
 
 pub(super) fn fib_routes(router: &Router, after: Option<Prefix>, limit: u32) -> Vec<FibRoute> {

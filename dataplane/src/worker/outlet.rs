@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
-use millrace_engine::{self as engine, Stage};
+use millrace_engine::{self as engine, DropReason, Stage};
 use millrace_net::{Instant, PortId};
 use millrace_xsk::{Cache, Frame, Socket, Wake};
 
@@ -15,6 +15,7 @@ use crate::clock;
 use crate::counters::WorkerPage;
 use crate::handoff::Inbox;
 
+use super::tap::{Moment, Point, Tap};
 use super::watch::TxWatch;
 
 /// Frames that wait for a place in the transmit ring of one port. Beyond it the engine drops, with a reason.
@@ -88,6 +89,8 @@ struct Lane {
     way: Way,
     /// Frames for our own socket, in order.
     queue: VecDeque<Frame>,
+    /// Of these, so many at the front have been seen by the tap.
+    seen: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -112,6 +115,9 @@ pub(super) struct Outlet {
     to_ring: Vec<bool>,
     requests: Arc<Requests>,
     page: Arc<WorkerPage>,
+    /// Who captures, and what of the burst in hand it wants to know.
+    tap: Option<Arc<Tap>>,
+    moment: Moment,
     /// When the stage under way began, while stages are measured.
     lap: Option<Instant>,
 }
@@ -126,7 +132,19 @@ impl Outlet {
         let mut lanes = Vec::new();
         lanes.resize_with(PortId::MAX, Lane::default);
         let to_ring = vec![false; inboxes.len()];
-        Self { cache, lanes, loaded: ArrayVec::new(), inboxes, to_ring, requests, page, lap: None }
+        let moment = Moment { now: clock::now(), port: None, trace: 0 };
+        Self {
+            cache,
+            lanes,
+            loaded: ArrayVec::new(),
+            inboxes,
+            to_ring,
+            requests,
+            page,
+            tap: None,
+            moment,
+            lap: None,
+        }
     }
 
     /// Finds the ways anew. `peer` names a worker with a socket on the port, which may be `me`.
@@ -143,6 +161,39 @@ impl Outlet {
             if lane.queue.capacity() == 0 && matches!(lane.way, Way::Own(_)) {
                 lane.queue.reserve_exact(LANE_LIMIT);
             }
+        }
+    }
+
+    /// Has what is sent and dropped from here on captured, or not any more.
+    pub(super) fn tap(&mut self, tap: Option<Arc<Tap>>) {
+        self.tap = tap;
+        for lane in &mut self.lanes {
+            lane.seen = 0;
+        }
+    }
+
+    /// What comes is of this burst.
+    pub(super) fn observe(&mut self, moment: Moment) {
+        self.moment = moment;
+    }
+
+    /// Captures what waits to be sent and has not been captured.
+    pub(super) fn see_sent(&mut self) {
+        let Self { tap: Some(tap), cache, lanes, loaded, moment, .. } = self else { return };
+        for port in loaded.iter() {
+            let lane = &mut lanes[port.index()];
+            for frame in lane.queue.iter().skip(lane.seen) {
+                tap.see(cache, *moment, (Point::Tx, Some(*port)), frame.data(), None);
+            }
+            lane.seen = lane.queue.len();
+        }
+    }
+
+    /// What waits to be sent is not to be captured.
+    pub(super) fn overlook_sent(&mut self) {
+        for port in &self.loaded {
+            let lane = &mut self.lanes[port.index()];
+            lane.seen = lane.queue.len();
         }
     }
 
@@ -164,6 +215,7 @@ impl Outlet {
             for frame in queue.drain(..) {
                 cache.put(frame);
             }
+            lanes[port.index()].seen = 0;
             false
         });
     }
@@ -200,6 +252,7 @@ impl Outlet {
     /// Fills the transmit rings, has the kernel send, takes back what was sent, and gives frames to receive into.
     /// Rings the workers that were left something. What has no room in its ring keeps its place for the next time.
     pub(super) fn flush(&mut self, served: &mut [Served]) -> Flushed {
+        self.see_sent();
         let Self { cache, lanes, loaded, inboxes, to_ring, page, .. } = self;
         let mut waiting = 0;
         loaded.retain(|port| {
@@ -208,7 +261,8 @@ impl Outlet {
                 && let Some(queue) = served.get_mut(own)
             {
                 queue.socket.complete(cache);
-                queue.socket.tx_queue(&mut lane.queue);
+                let sent = queue.socket.tx_queue(&mut lane.queue);
+                lane.seen = lane.seen.saturating_sub(sent);
             }
             waiting += lane.queue.len();
             !lane.queue.is_empty()
@@ -267,6 +321,12 @@ impl engine::Shell for Outlet {
             }
             Some(Way::Nowhere) | None => Err(frame),
         }
+    }
+
+    #[inline]
+    fn dropped(&mut self, frame: &Packet, reason: DropReason) {
+        let Self { tap: Some(tap), cache, moment, .. } = self else { return };
+        tap.see(cache, *moment, (Point::Drop, moment.port), frame.0.data(), Some(reason));
     }
 
     #[inline]

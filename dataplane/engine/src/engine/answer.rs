@@ -26,6 +26,7 @@ impl<F: Frame> Path<'_, F> {
     ) -> Verdict {
         let Some(message) = self.message(reason) else { return self.discard(cx, frame, reason) };
         self.counters.add_drop(reason);
+        cx.shell.dropped(&frame, reason);
         match self.answer(cx, &mut frame, packet, message) {
             Ok((reply, next_hop)) => {
                 self.originate(cx, frame, &reply, &next_hop);
