@@ -80,6 +80,7 @@ fn order(parameters: &Parameters) -> Result<CaptureOrder, ApiError> {
     Ok(order)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other answer is that of another build")]
 pub(super) async fn capture(
     State(app): State<Arc<App>>,
     parameters: Result<axum::extract::Query<Parameters>, QueryRejection>,
