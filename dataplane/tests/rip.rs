@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use millrace_lab::{Capture, Lab, Node, Ping, Router, config, test, wait_until};
+use millrace_lab::{Capture, Child, Lab, Node, Ping, Router, config, test, wait_until};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -163,6 +163,64 @@ fn an_equal_rip_configuration_sends_no_packet_and_changes_no_route() {
             Ok(route(&r1, "10.9.9.0/24")?.is_null() && route(&r2, "10.0.1.0/24")?.is_null())
         })?;
         assert!(!r2.millrace(["show", "rip"])?.status.success());
+        Ok(())
+    });
+}
+
+/// What a killed routing process had learned is forwarded on until its successor has learned it again.
+#[test]
+fn killing_control_with_rip_loses_nothing() {
+    test(|lab| {
+        let pair = Pair::new(lab)?;
+        let mut r1 = Router::start(&pair.r1, &rip("", ""))?;
+        let r2 = Router::start(&pair.r2, &format!("{}{STATIC}", rip("", "")))?;
+        for (router, prefix) in [(&r1, "10.9.9.0/24"), (&r2, "10.0.1.0/24")] {
+            wait_until("the routes", SOON, || Ok(route(router, prefix)?["installed"] == true))?;
+        }
+        let stream = Ping::new(&pair.client, BEHIND).count(2500).interval(Duration::from_millis(4)).arg("-q");
+        let mut traffic = stream.spawn()?;
+        let control = r1.pid(Child::Control)?;
+        r1.kill(Child::Control)?;
+        r1.wait_successor(Child::Control, control)?;
+        r1.wait_ready()?;
+        assert_eq!(route(&r1, "10.9.9.0/24")?["installed"], true);
+        let result = stream.finish(&mut traffic)?;
+        assert_eq!(result.lost(), 0, "{result:?}");
+        Ok(())
+    });
+}
+
+/// Ten thousand routes of a neighbour, on a router that starts beside it.
+#[test]
+fn ten_thousand_rip_routes_converge_within_one_update_round() {
+    const ROUTES: u32 = 10_000;
+    test(|lab| {
+        let pair = Pair::new(lab)?;
+        let prefixes: String = (0..ROUTES)
+            .map(|n| format!("{}/24\n", std::net::Ipv4Addr::from((20 << 24) + (n << 8))))
+            .collect();
+        let file = lab.dir().join("prefixes");
+        std::fs::write(&file, prefixes)?;
+        let statics = format!(
+            "[[static]]\nprefixes-from = \"{}\"\nvia = [\"10.0.2.2\"]\n[[rip.redistribute]]\nprotocol = \"static\"\n",
+            file.display()
+        );
+        let r2 = Router::start(&pair.r2, &format!("{}{statics}", rip("", "")))?;
+        let started = std::time::Instant::now();
+        let r1 = Router::start(&pair.r1, &rip("", ""))?;
+        wait_until("every route in the FIB of r1", Duration::from_secs(30), || {
+            // And the network behind the neighbour.
+            let learned = r1.metric("millrace_rib_routes{protocol=\"rip\"}")?;
+            Ok(f64::from(ROUTES + 1) <= learned && r1.is_synced()?)
+        })?;
+        let took = started.elapsed();
+        assert_eq!(route(&r1, "20.39.15.0/24")?["installed"], true);
+        for (name, router) in [("r1, which learns,", &r1), ("r2, which tells,", &r2)] {
+            let cpu = router.metric("millrace_process_cpu_seconds_total{process=\"control\"}")?;
+            let memory = router.metric("millrace_process_resident_memory_bytes{process=\"control\"}")?;
+            println!("{name} after {took:?}: {cpu:.2} s CPU, {:.1} MiB", memory / 1048576.0);
+        }
+        assert!(took < Duration::from_secs(30), "{took:?}");
         Ok(())
     });
 }

@@ -30,6 +30,7 @@ pub(crate) mod driver;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_rib::{Protocol, Rib};
 use tokio::sync::{mpsc, oneshot};
@@ -52,6 +53,9 @@ pub struct Row {
     pub routes: &'static [Protocol],
     /// What [`host::Hosted::show`] answers, besides the summary under the bare name.
     pub views: &'static [&'static str],
+    /// How long after the start of the process its neighbours may take to tell everything again. Until then the dataplane
+    /// keeps routes of an earlier process.
+    pub(crate) grace: Duration,
     /// Whether the configuration has its section.
     pub(crate) wanted: fn(&Config) -> bool,
     pub(crate) redistributes: fn(&Config) -> &[Redistribute],
@@ -214,6 +218,11 @@ impl Protocols {
         }
     }
 
+    /// How long after the start of the process the table may lack routes that neighbours still have to tell.
+    pub(crate) fn grace(&self) -> Duration {
+        self.running.values().map(|running| running.reach.row.grace).max().unwrap_or_default()
+    }
+
     pub(crate) fn is_running(&self, run: RunId) -> bool {
         self.running.values().any(|running| running.run == run)
     }
@@ -243,7 +252,7 @@ impl Protocols {
         }
         let all = futures_util::future::join_all(ended);
         // Who is stuck has had its time.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), all).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), all).await;
     }
 }
 

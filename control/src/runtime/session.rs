@@ -42,6 +42,10 @@ pub(super) struct Session {
     swept: u64,
     connects: u64,
     restart: Vec<String>,
+    /// Whether what a dataplane holds from before, and is not mentioned in a resync, may go.
+    sweeps: bool,
+    /// Whether the dataplane held anything when it was connected.
+    held: bool,
     pub(super) audit: Audit,
 }
 
@@ -82,6 +86,8 @@ enum Phase {
 enum Cursor {
     Groups(Option<GroupId>),
     Routes(Option<Prefix>),
+    /// Everything is sent; what was not mentioned is kept until protocols have had their time. Changes are told as always.
+    Kept,
     /// Everything is sent; the end is not answered yet.
     End,
 }
@@ -120,6 +126,8 @@ impl Session {
             swept: 0,
             connects: 0,
             restart: Vec::new(),
+            sweeps: false,
+            held: false,
             audit: Audit::default(),
         }
     }
@@ -213,11 +221,22 @@ impl Session {
         match &self.state {
             State::Away { .. } => true,
             State::Up(up) => match up.phase {
-                Phase::Live => up.has_room(),
+                Phase::Live | Phase::Resync { cursor: Cursor::Kept, .. } => up.has_room(),
                 // The table the dataplane will be told has not begun to be told.
                 Phase::Greeting | Phase::Configuring | Phase::Numbering => true,
-                Phase::Resync { .. } => false,
+                Phase::Resync { cursor: Cursor::Groups(_) | Cursor::Routes(_) | Cursor::End, .. } => false,
             },
+        }
+    }
+
+    /// From here on what was not mentioned goes. The table is to be complete and drained.
+    pub(super) fn sweep(&mut self) {
+        self.sweeps = true;
+        if let State::Up(up) = &mut self.state
+            && let Phase::Resync { generation, cursor: Cursor::Kept } = up.phase
+        {
+            up.phase = Phase::Resync { generation, cursor: Cursor::End };
+            up.ask(RequestBody::ResyncEnd { generation }, Asked::End);
         }
     }
 
@@ -226,7 +245,7 @@ impl Session {
         match &self.state {
             State::Up(up) => match up.phase {
                 Phase::Resync { cursor: Cursor::Groups(_) | Cursor::Routes(_), .. } => up.has_room(),
-                Phase::Resync { cursor: Cursor::End, .. }
+                Phase::Resync { cursor: Cursor::Kept | Cursor::End, .. }
                 | Phase::Greeting
                 | Phase::Configuring
                 | Phase::Numbering
@@ -240,31 +259,40 @@ impl Session {
         matches!(&self.state, State::Up(up) if up.phase == Phase::Live)
     }
 
+    /// Whether the dataplane has been told the whole table, and is told its changes.
+    fn tells(&self) -> bool {
+        matches!(
+            &self.state,
+            State::Up(up) if matches!(up.phase, Phase::Live | Phase::Resync { cursor: Cursor::Kept, .. })
+        )
+    }
+
     /// Sends the next part of the whole table.
     pub(super) fn resync(&mut self, rib: &Rib) {
         let numbers = self.numbers;
+        let last = if self.sweeps || !self.held { Cursor::End } else { Cursor::Kept };
         let State::Up(up) = &mut self.state else { return };
         let Phase::Resync { generation, cursor } = up.phase else { return };
         let mut ops = Vec::new();
         let next = match cursor {
             Cursor::Groups(after) => {
                 let groups = rib.told_groups().filter(|(group, _)| after.is_none_or(|after| after < *group));
-                let mut last = after;
+                let mut behind = after;
                 for (group, kind) in groups.take(BATCH) {
                     ops.push(numbers.group_upsert(group, kind));
-                    last = Some(group);
+                    behind = Some(group);
                 }
-                if ops.len() < BATCH { Cursor::Routes(None) } else { Cursor::Groups(last) }
+                if ops.len() < BATCH { Cursor::Routes(None) } else { Cursor::Groups(behind) }
             }
             Cursor::Routes(after) => {
-                let mut last = after;
+                let mut behind = after;
                 for (prefix, group) in rib.told_routes_after(after).take(BATCH) {
                     ops.push(Op::RouteUpsert { prefix, nexthop: numbers.id(group) });
-                    last = Some(prefix);
+                    behind = Some(prefix);
                 }
-                if ops.len() < BATCH { Cursor::End } else { Cursor::Routes(last) }
+                if ops.len() < BATCH { last } else { Cursor::Routes(behind) }
             }
-            Cursor::End => return,
+            Cursor::Kept | Cursor::End => return,
         };
         up.phase = Phase::Resync { generation, cursor: next };
         self.send_batch(ops);
@@ -277,7 +305,7 @@ impl Session {
 
     /// Tells the dataplane of changes. Before it is live there is no need: a resync follows.
     pub(super) fn tell(&mut self, deltas: &[Delta]) {
-        if self.is_live() && !deltas.is_empty() {
+        if self.tells() && !deltas.is_empty() {
             let numbers = self.numbers;
             self.send_batch(deltas.iter().map(|delta| numbers.op(delta)).collect());
         }
@@ -385,6 +413,7 @@ impl Session {
             },
             (Asked::Numbers, ReplyBody::Nexthops(held)) => {
                 self.numbers = Numbers::beside(&held);
+                self.held = !held.is_empty();
                 self.generation += 1;
                 up.phase = Phase::Resync { generation: self.generation, cursor: Cursor::Groups(None) };
                 up.ask(RequestBody::ResyncBegin { generation: self.generation }, Asked::Begin);
@@ -442,7 +471,7 @@ impl Session {
             return Some(format!("the dataplane refuses it: {reason}"));
         }
         let told = match up.phase {
-            Phase::Live => !under_way.contains(&subject),
+            Phase::Live | Phase::Resync { cursor: Cursor::Kept, .. } => !under_way.contains(&subject),
             Phase::Resync { .. } | Phase::Greeting | Phase::Configuring | Phase::Numbering => false,
         };
         (!told).then(|| up.problem.clone().unwrap_or_else(|| "on its way to the dataplane".to_owned()))

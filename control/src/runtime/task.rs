@@ -60,6 +60,8 @@ pub struct Runtime {
     address_sender: mpsc::UnboundedSender<AddressResult>,
     clock: Clock,
     retry: Retry,
+    /// Whether what an earlier process left in dataplane and kernel may go: protocols have had their time.
+    sweeps: bool,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,7 @@ impl Runtime {
             address_sender,
             clock,
             retry: Retry::default(),
+            sweeps: false,
         };
         (handle, runtime)
     }
@@ -209,7 +212,9 @@ impl Runtime {
             self.mirror.follow(&self.rib, &deltas);
             self.protocols.follow_routes(&self.rib, &settled);
         }
-        if self.rib.is_idle() {
+        if self.rib.is_idle() && (self.sweeps || self.protocols.grace() <= self.now().since(Instant::ZERO)) {
+            self.sweeps = true;
+            self.session.sweep();
             self.mirror.settled();
         }
     }

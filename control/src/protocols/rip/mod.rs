@@ -25,6 +25,8 @@ pub const ROW: Row = Row {
     name: "rip",
     routes: &[Protocol::Rip],
     views: &["neighbors", "routes", "interfaces"],
+    // Neighbours answer the first request at once.
+    grace: Duration::from_secs(8),
     wanted: |config| config.rip.is_some(),
     redistributes: |config| config.rip.as_ref().map_or(&[], |rip| &rip.redistribute),
     start: |start: Start| driver::start(RipHost::default(), &ROW, start),
