@@ -11,4 +11,5 @@ pub mod kernel_mirror;
 pub mod links;
 pub mod metrics;
 pub mod protocols;
+pub mod record;
 pub mod runtime;

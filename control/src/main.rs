@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use millrace_control::config::{ConfigError, Loaded};
 use millrace_control::http::{Commits, Server};
-use millrace_control::{config, runtime};
+use millrace_control::{config, record, runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +22,9 @@ struct Args {
     /// Where the sockets are.
     #[arg(long, value_name = "DIR", env = "MILLRACE_RUN_DIR", default_value = "/run/millrace")]
     run_dir: PathBuf,
+    /// Record what the routing protocols are told, keys included, for `millrace replay`.
+    #[arg(long, value_name = "DIR", env = "MILLRACE_RECORD")]
+    record: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or a filter such as `millrace_control=debug`.
     #[arg(long, value_name = "LEVEL", env = "MILLRACE_LOG", default_value = "info")]
     log: String,
@@ -66,6 +69,10 @@ async fn run(args: &Args) -> Result<ExitCode> {
     };
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Some(directory) = &args.record {
+        record::into(directory).with_context(|| format!("--record {}", directory.display()))?;
+        tracing::warn!(directory = %directory.display(), "recording; the files hold keys and passwords");
     }
     let (handle, runtime) =
         runtime::start(&args.run_dir, loaded.config).await.context("following the kernel's interfaces")?;

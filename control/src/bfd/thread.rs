@@ -19,6 +19,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::socket::{Ear, Mouth};
+use crate::record::Recorder;
+
 use super::{Order, Subscription, View};
 
 /// Datagrams of one round at most: a flood does not keep the others waiting for ever.
@@ -32,8 +34,9 @@ const NICE: i32 = -20;
 pub(super) fn start() -> io::Result<(orders::Sender<Order>, Arc<OwnedFd>)> {
     let (sender, receiver) = orders::channel();
     let bell = super::bell()?;
+    let seed = super::seed();
     let thread = Thread {
-        machine: bfd::Bfd::new(super::seed()),
+        machine: bfd::Bfd::new(seed),
         started: clock(),
         orders: receiver,
         bell: Arc::clone(&bell),
@@ -43,6 +46,7 @@ pub(super) fn start() -> io::Result<(orders::Sender<Order>, Arc<OwnedFd>)> {
         interfaces: BTreeMap::new(),
         clients: BTreeMap::new(),
         stopping: false,
+        recorder: Recorder::open("bfd", seed),
     };
     std::thread::Builder::new().name("bfd".to_owned()).spawn(move || thread.run())?;
     Ok((sender, bell))
@@ -66,6 +70,7 @@ struct Thread {
     interfaces: BTreeMap<IfIndex, Interface>,
     clients: BTreeMap<Client, (Subscription, mpsc::UnboundedSender<Change>)>,
     stopping: bool,
+    recorder: Recorder,
 }
 
 /// How a session sends.
@@ -201,9 +206,13 @@ impl Thread {
         }
     }
 
-    /// One call of the machine, and what follows from it.
+    /// One call of the machine, and what follows from it. Without an input: what has fallen due.
     fn step(&mut self, input: Option<Input>) {
         let step = Step { at: self.now(), input };
+        if step.input.is_none() && self.machine.poll_timeout().is_none_or(|(at, _)| step.at < at) {
+            return;
+        }
+        self.recorder.step(step.at, step.input.as_ref());
         for output in step.apply(&mut self.machine) {
             match output {
                 Output::Send(packet) => self.speak(&packet),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   run ──▶ run      supervises millrace-dataplane and millrace-control
-//!   check, doctor    read files of this machine, talk to nobody
+//!   check, doctor, replay    read files of this machine, talk to nobody
 //!   all others ──▶ client ──HTTP──▶ control.sock
 //! ```
 //!
@@ -16,6 +16,7 @@ mod files;
 mod notify;
 mod out;
 mod policy;
+mod replay;
 mod run;
 mod show;
 
@@ -112,6 +113,11 @@ enum Command {
     Capture(capture::Capture),
     /// What becomes of packets that match a filter, one by one
     Trace(capture::Trace),
+    /// Play a recording of `millrace-control --record` again, and print what came of it
+    Replay {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Print a completion script, as in `source <(millrace completions bash)`
     Completions { shell: clap_complete::Shell },
 }
@@ -171,6 +177,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, exit::Error> {
         Command::Doctor { config } => doctor::doctor(&config, out),
         Command::Capture(capture) => capture.run(&client, out),
         Command::Trace(trace) => trace.run(&client, out),
+        Command::Replay { file } => replay::replay(&file, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "millrace", &mut script);

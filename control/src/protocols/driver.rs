@@ -17,6 +17,7 @@ use crate::bfd::{Bfd, Watcher};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::links::{Link, LinkTable};
+use crate::record::Recorder;
 use crate::runtime::handle::Command;
 
 /// Inputs that wait for the machine; more wait in the kernel.
@@ -56,6 +57,7 @@ struct Driver<H: Hosted> {
     inbox: mpsc::Sender<Input<H>>,
     changes: Vec<Change>,
     watcher: Option<Watcher>,
+    recorder: Recorder,
 }
 
 /// Starts the task of a protocol.
@@ -77,6 +79,7 @@ pub(super) fn start<H: Hosted>(host: H, row: &Row, start: Start) {
         inbox,
         changes: Vec::new(),
         watcher,
+        recorder: Recorder::open(H::NAME, seed),
     };
     let task = tokio::spawn(driver.run(links, orders, received, sessions));
     tokio::spawn(async move {
@@ -118,7 +121,9 @@ impl<H: Hosted> Driver<H> {
                     None => return self.end(),
                 },
                 () = until(deadline) => {
-                    self.machine.handle_timeout(self.clock.now());
+                    let now = self.clock.now();
+                    self.recorder.step::<Input<H>>(now, None);
+                    self.machine.handle_timeout(now);
                     self.drain();
                 }
                 change = session(&mut sessions) => {
@@ -170,7 +175,9 @@ impl<H: Hosted> Driver<H> {
 
     /// The one way into the machine for inputs.
     fn handle(&mut self, input: Input<H>) {
-        self.machine.handle_input(self.clock.now(), input);
+        let now = self.clock.now();
+        self.recorder.step(now, Some(&input));
+        self.machine.handle_input(now, input);
         self.drain();
     }
 

@@ -22,7 +22,7 @@ pub type Output<H> = <<H as Hosted>::Machine as Machine>::Output;
 /// One protocol's dealings with the world. Nothing here waits: sockets are read by tasks that put inputs into
 /// [`Cx::inbox`], and written at once or not at all.
 pub trait Hosted: Send + Sized + 'static {
-    type Machine: Machine<Input: Send + 'static, Output: Send + 'static> + Send + 'static;
+    type Machine: Machine<Input: Serialize + Send + 'static, Output: Send + 'static> + Send + 'static;
 
     /// Of its section in the file.
     const NAME: &'static str;

@@ -81,12 +81,19 @@ impl Router {
 
     /// Starts it under a name of its own, for a node with several; does not wait.
     pub fn launch_as(node: &Node, name: &str, config: &str) -> Result<Self> {
+        Self::launch_with(node, name, config, &[])
+    }
+
+    /// The same with environment variables that are paths.
+    pub fn launch_with(node: &Node, name: &str, config: &str, environment: &[(&str, &Path)]) -> Result<Self> {
         let (file, run_dir) = (node.dir().join(format!("{name}.toml")), node.dir().join(name));
         fs::write(&file, config)?;
         fs::create_dir_all(&run_dir)?;
         let program = millrace()?;
         let args = [Path::new("run"), Path::new("-c"), &file, Path::new("--run-dir"), &run_dir];
-        let run = Process::spawn(node.dir(), name, node.command(program, args))?;
+        let mut command = node.command(program, args);
+        command.envs(environment.iter().copied());
+        let run = Process::spawn(node.dir(), name, command)?;
         Ok(Self { node: node.clone(), run, config: file, run_dir })
     }
 
