@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -39,10 +40,10 @@ impl Signals {
 }
 
 /// Runs until a signal ends it. XDP programs are detached and sockets closed when this returns.
-pub(crate) fn run(instance: Instance, number: u64, seed: u64) -> Result<()> {
+pub(crate) fn run(instance: Instance, run_dir: &Path, number: u64, seed: u64) -> Result<()> {
     let mut signals = Signals::register()?;
     let requests = Arc::new(Requests::new().context("an eventfd for workers")?);
-    let mut dataplane = Dataplane::new(Arc::clone(&requests), seed)?;
+    let mut dataplane = Dataplane::new(Arc::clone(&requests), run_dir, seed)?;
     let mut control = ControlLink::new(number);
     tracing::info!(instance = number, "waiting for control");
 
@@ -56,6 +57,7 @@ pub(crate) fn run(instance: Instance, number: u64, seed: u64) -> Result<()> {
                 PollFd::from_borrowed_fd(requests.bell.as_fd(), PollFlags::IN),
                 PollFd::new(&signals.end, PollFlags::IN),
             ];
+            fds.extend(dataplane.arp_fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             fds.extend(control.poll_fds());
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -69,11 +71,13 @@ pub(crate) fn run(instance: Instance, number: u64, seed: u64) -> Result<()> {
         }
         dataplane.hear_kernel().context("following the kernel's interfaces")?;
         dataplane.hear_workers();
+        dataplane.hear_arp();
         control.serve(instance.listener(), &mut dataplane);
         dataplane.tick();
     }
     control.farewell();
     tracing::info!("stopping");
+    dataplane.save_sessions();
     drop(dataplane);
     tracing::info!("stopped: XDP programs are detached");
     Ok(())

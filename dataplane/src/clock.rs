@@ -28,3 +28,10 @@ pub(crate) fn since_midnight() -> Duration {
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::from_secs(secs % DAY) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
+
+/// Days since 1970 and seconds of the day, UT.
+pub(crate) fn calendar() -> (u64, u64) {
+    const DAY: u64 = 24 * 60 * 60;
+    let secs = u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0);
+    (secs / DAY, secs % DAY)
+}

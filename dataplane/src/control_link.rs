@@ -14,7 +14,7 @@ use std::os::unix::net::UnixListener;
 pub(crate) use millrace_api::Express;
 pub(crate) use millrace_api::{
     Acl, AclAction, AclRule, CaptureOrder, DataplaneConfig, FlowHash, Forwarding, Fragments, IcmpSource,
-    InterfaceConfig, Mode, OnFailure, Police, Queues, Scheduling, Urpf,
+    InterfaceConfig, Mode, MssClamp, NatRole, OnFailure, Police, Queues, Scheduling, Urpf,
 };
 use millrace_api::{
     Member, NexthopKind, Op, Query, Refusal, RefusalReason, Reply, ReplyBody, Request, RequestBody, VERSION,
@@ -24,6 +24,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::clock;
 use crate::dataplane::Dataplane;
+use crate::nat;
 use crate::router::Router;
 use crate::tables::{GroupKey, Kind};
 use connection::{Connection, Ended};
@@ -139,10 +140,6 @@ impl ControlLink {
             return error("another connection is in control; only queries are answered here");
         }
         match body {
-            // Fail closed: nothing is routed as it is that should be translated.
-            RequestBody::Configure(config) if config.nat.is_some() => {
-                ReplyBody::ConfigRefused { reason: "this dataplane does not translate addresses yet".into() }
-            }
             RequestBody::Configure(config) => match dataplane.configure(config) {
                 Ok(configured) => ReplyBody::Configured { restart: configured.restart },
                 Err(refused) => {
@@ -237,13 +234,19 @@ fn answer_query(query: Query, dataplane: &mut Dataplane) -> ReplyBody {
         Query::Nexthops => ReplyBody::Nexthops(report::nexthops(router)),
         Query::Fib { address } => ReplyBody::Fib(report::fib(router, address)),
         Query::FibRoutes { after, limit } => ReplyBody::FibRoutes(report::fib_routes(router, after, limit)),
-        Query::NatStats
-        | Query::NatPools
-        | Query::NatSessions { .. }
-        | Query::NatMappings { .. }
-        | Query::NatSubscribers { .. }
-        | Query::NatDeterministic(_)
-        | Query::NatClear { .. } => error("this dataplane does not translate addresses yet"),
+        Query::NatStats => ReplyBody::NatStats(nat::report::stats(&router.nat, &router.crew)),
+        Query::NatPools => ReplyBody::NatPools(nat::report::pools(&router.nat, &router.crew)),
+        Query::NatSessions { filter, from, limit } => {
+            ReplyBody::NatSessions(nat::report::sessions(&router.crew, filter, from, limit))
+        }
+        Query::NatMappings { filter, from, limit } => {
+            ReplyBody::NatMappings(nat::report::mappings(&router.nat, &router.crew, filter, from, limit))
+        }
+        Query::NatSubscribers { limit } => {
+            ReplyBody::NatSubscribers(nat::report::subscribers(&router.crew, limit))
+        }
+        Query::NatDeterministic(question) => nat::report::deterministic(&router.crew, question),
+        Query::NatClear { filter } => nat::report::clear(&router.crew, &filter),
     })
 }
 

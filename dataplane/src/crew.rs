@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,13 +12,15 @@ use crossbeam::channel::{Sender, bounded, unbounded};
 use crossbeam::utils::CachePadded;
 use millrace_engine::{CounterPage, Engine, EngineConfig};
 use millrace_fib::{Quiescence, Reader};
-use millrace_net::PortId;
+use millrace_nat::Nat;
+use millrace_net::{Instant, PortId};
 use millrace_xsk::{Cache, Socket, Umem};
 
 use crate::control_link::Scheduling;
 use crate::counters::WorkerPage;
 use crate::handoff::Inbox;
 use crate::scheduling;
+use crate::worker::nat::Errand;
 use crate::worker::{Command, Parts, Published, Requests, Snapshot, Worker};
 
 /// A worker answers within a burst. One that takes longer is stuck, and no answer will mend that.
@@ -116,6 +119,7 @@ impl Crew {
         requests: Arc<Requests>,
         seed: u64,
         style: Style,
+        nat_ports: &'static [AtomicU64],
     ) -> Result<Self, CrewError> {
         let published = Arc::new(Published::default());
         let inboxes: Arc<[Inbox]> = cpus.iter().map(|_| Inbox::new()).collect::<Result<Vec<_>, _>>()?.into();
@@ -142,6 +146,7 @@ impl Crew {
                 counters: Arc::clone(&counters),
                 cache,
                 busy_poll: style.busy_poll,
+                nat_ports,
             };
             let worker = Worker::new(parts)?;
             let thread = start(worker, number, *cpu, style.scheduling(), Arc::clone(&page))?;
@@ -190,6 +195,21 @@ impl Crew {
             let _ = member.commands.send(command);
             self.inboxes[worker].bell.ring();
         }
+    }
+
+    /// What a worker says of its NAT shard, between two bursts; none where it does not answer.
+    pub(crate) fn visit_nat<T: Send + 'static>(
+        &self,
+        worker: usize,
+        visit: impl FnOnce(Instant, Option<&mut Nat>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (to, answer) = bounded(1);
+        let errand = Errand(Box::new(move |now, nat| {
+            // The clerk may have given up waiting.
+            let _ = to.send(visit(now, nat));
+        }));
+        self.tell(worker, Command::Nat(errand));
+        answer.recv_timeout(PATIENCE).ok()
     }
 
     /// All workers use these ports from their next burst on.

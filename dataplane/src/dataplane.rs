@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::clock;
 use crate::control_link::{CaptureOrder, DataplaneConfig};
 use crate::host::Host;
 use crate::netlink::{Event, Neighbor, Netlink, NetlinkError, Poll};
-use crate::router::{Neighborhood, Router, SpareUmem, StartError};
+use crate::router::{Given, Neighborhood, Router, SpareUmem, StartError};
 use crate::worker::Requests;
 
 /// How often neighbours are looked after.
@@ -26,6 +27,7 @@ pub(crate) struct Dataplane {
     requests: Arc<Requests>,
     umem: SpareUmem,
     seed: u64,
+    run_dir: PathBuf,
     next_tick: Instant,
     /// The host is not known as it is: the kernel dropped messages, and a dump failed.
     outdated: bool,
@@ -39,7 +41,7 @@ pub(crate) struct Configured {
 
 impl Dataplane {
     /// Subscribes to the host's changes and reads it as it is. `seed` is for hashes that outsiders must not foresee.
-    pub(crate) fn new(requests: Arc<Requests>, seed: u64) -> Result<Self, NetlinkError> {
+    pub(crate) fn new(requests: Arc<Requests>, run_dir: &Path, seed: u64) -> Result<Self, NetlinkError> {
         let mut dataplane = Self {
             netlink: Netlink::open()?,
             host: Host::default(),
@@ -47,6 +49,7 @@ impl Dataplane {
             requests,
             umem: None,
             seed,
+            run_dir: run_dir.to_owned(),
             next_tick: clock::now(),
             outdated: false,
         };
@@ -65,7 +68,8 @@ impl Dataplane {
             Some(router) => router.configure(now, config, &self.host)?,
             None => {
                 let requests = Arc::clone(&self.requests);
-                let router = Router::start(now, config, &self.host, requests, &mut self.umem, self.seed)?;
+                let given = Given { requests, seed: self.seed, run_dir: &self.run_dir };
+                let router = Router::start(now, config, &self.host, &mut self.umem, given)?;
                 self.router = Some(router);
                 (Vec::new(), Neighborhood::New)
             }
@@ -181,12 +185,39 @@ impl Dataplane {
 
     /// Takes what workers ask for.
     pub(crate) fn hear_workers(&mut self) {
+        while let Some(event) = self.requests.next_event() {
+            if let Some(router) = &mut self.router {
+                router.nat.log.note(clock::now(), event);
+            }
+        }
+        let lost = self.requests.take_lost_events();
+        if let Some(router) = &mut self.router {
+            router.nat.log.lost(clock::now(), lost);
+        }
         while let Some(key) = self.requests.next() {
             if let Some(router) = &mut self.router {
                 router.tables.neighbor_demand(clock::now(), key);
             }
         }
         self.follow_up();
+    }
+
+    /// Questions about addresses that are NAT's alone.
+    pub(crate) fn arp_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.router.iter().flat_map(|router| router.nat.arp.fds())
+    }
+
+    pub(crate) fn hear_arp(&mut self) {
+        if let Some(router) = &mut self.router {
+            router.nat.arp.hear();
+        }
+    }
+
+    /// Leaves the sessions of NAT for the next process. Nothing is forwarded from here on.
+    pub(crate) fn save_sessions(&mut self) {
+        if let Some(router) = &mut self.router {
+            router.save_sessions();
+        }
     }
 
     /// Once a second, and when a port is to be tried again.
@@ -202,6 +233,8 @@ impl Dataplane {
         let Some(router) = &mut self.router else { return };
         router.tables.tick(now);
         router.capture_expire(now, &self.host);
+        router.nat.log.turn(now);
+        router.nat.arp.tick(now);
         // Frames of sockets that were closed, as the kernel finishes with them.
         if router.umem.census().quarantined != 0 {
             router.umem.reclaim();

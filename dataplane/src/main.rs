@@ -28,6 +28,7 @@ mod filters;
 mod handoff;
 mod host;
 mod instance;
+mod nat;
 mod neighbors;
 mod netlink;
 mod ports;
@@ -77,7 +78,7 @@ fn run(args: &Args) -> Result<()> {
     privileges::check()?;
     let instance = instance::Instance::claim(&args.run_dir)?;
     let [number, seed] = random()?;
-    clerk::run(instance, number, seed)
+    clerk::run(instance, &args.run_dir, number, seed)
 }
 
 /// Two numbers nobody can foresee: who we are, and the seed of our hashes.

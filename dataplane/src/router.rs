@@ -1,8 +1,9 @@
 //! What is in force after the first `Configure`: tables, ports in service, workers. The clerk is its only user.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,13 @@ use millrace_xsk::{
 
 use crate::captures::Captures;
 use crate::control_link::{
-    CaptureOrder, DataplaneConfig, FlowHash, Forwarding, IcmpSource, InterfaceConfig, Mode, OnFailure,
+    CaptureOrder, DataplaneConfig, FlowHash, Forwarding, IcmpSource, InterfaceConfig, Mode, MssClamp, NatRole, OnFailure,
     Queues, Urpf,
 };
 use crate::crew::{self, Crew, CrewError, Style};
 use crate::filters::{FilterError, Filters};
 use crate::host::Host;
+use crate::nat;
 use crate::netlink::Link;
 use crate::ports::{self, PortTable, TooManyPorts};
 use crate::sysfs::{self, Switch};
@@ -122,9 +124,37 @@ pub(crate) struct Router {
     pub(crate) closed: LostFrames,
     pub(crate) filters: Filters,
     pub(crate) captures: Captures,
-    locals: BTreeSet<Ipv4Addr>,
+    pub(crate) nat: nat::Service,
+    /// Local addresses, with their slot where NAT shares them.
+    locals: BTreeMap<Ipv4Addr, Option<u8>>,
     published: Snapshot,
     retry_at: Instant,
+}
+
+/// What a router is given by the process.
+pub(crate) struct Given<'a> {
+    pub(crate) requests: Arc<Requests>,
+    /// Of hashes that outsiders must not foresee.
+    pub(crate) seed: u64,
+    pub(crate) run_dir: &'a Path,
+}
+
+/// The host's addresses as NAT asks for them.
+struct Outside<'a> {
+    ports: &'a PortTable<Service>,
+    host: &'a Host,
+}
+
+impl nat::Addresses for Outside<'_> {
+    fn of_interface(&self, name: &str) -> Option<Ipv4Addr> {
+        let (_, port) = self.ports.iter().find(|(_, port)| port.config.name == name)?;
+        let first = self.host.addresses(port.device.as_ref()?.ifindex).into_iter().next();
+        first.map(|(address, _)| address)
+    }
+
+    fn is_local(&self, address: Ipv4Addr) -> bool {
+        self.host.locals().contains(&address)
+    }
 }
 
 /// Whether the kernel's neighbours have to be read again.
@@ -145,10 +175,10 @@ impl Router {
         now: Instant,
         config: DataplaneConfig,
         host: &Host,
-        requests: Arc<Requests>,
         spare: &mut SpareUmem,
-        seed: u64,
+        given: Given<'_>,
     ) -> Result<Self, StartError> {
+        let Given { requests, seed, run_dir } = given;
         let cpus = crew::cpus(&config.workers, &crew::available_cpus())?;
         let mut ports = PortTable::default();
         ports.configure(&config.interfaces)?;
@@ -166,10 +196,13 @@ impl Router {
         let writer = Writer::new(memory, quiescence.clone());
         let crew = {
             let style = Style { scheduling: config.scheduling, busy_poll: config.busy_poll };
-            Crew::start(&cpus, &umem, writer.reader(), &quiescence, requests, seed, style)?
+            Crew::start(&cpus, &umem, writer.reader(), &quiescence, requests, seed, style, xdp.nat_ports())?
         };
+        let mut nat = nat::Service::new(crew.len(), seed, xdp.nat_ports(), nat::state_file(run_dir));
+        nat.configure(config.nat.clone());
         let mut router = Self {
             config,
+            nat,
             tables: Tables::new(writer),
             ports,
             crew,
@@ -178,7 +211,7 @@ impl Router {
             closed: LostFrames::default(),
             filters,
             captures: Captures::default(),
-            locals: BTreeSet::new(),
+            locals: BTreeMap::new(),
             published: Snapshot::default(),
             retry_at: now,
         };
@@ -242,6 +275,7 @@ impl Router {
             stage_times: config.stage_times,
             nat: config.nat,
         };
+        self.nat.configure(self.config.nat.clone());
         Ok((restart, self.follow_host(now, host)))
     }
 
@@ -280,8 +314,10 @@ impl Router {
         if self.retry_at <= now {
             self.retry_at = now + RETRY;
         }
+        self.nat.follow(&Outside { ports: &self.ports, host });
         self.follow_locals(host);
         self.publish(host);
+        self.nat.follow_links(now, &self.outside_links());
         neighborhood
     }
 
@@ -341,13 +377,15 @@ impl Router {
     }
 
     fn follow_locals(&mut self, host: &Host) {
-        let locals = host.locals();
-        for address in locals.difference(&self.locals) {
-            if let Err(error) = self.xdp.local_insert(*address) {
+        let locals: BTreeMap<_, _> =
+            host.locals().into_iter().map(|address| (address, self.nat.slot(address))).collect();
+        for (address, slot) in locals.iter().filter(|(address, slot)| self.locals.get(address) != Some(slot))
+        {
+            if let Err(error) = self.xdp.local_insert(*address, *slot) {
                 tracing::error!(%address, %error, "packets for a local address do not reach the kernel");
             }
         }
-        for address in self.locals.difference(&locals) {
+        for address in self.locals.keys().filter(|address| !locals.contains_key(address)) {
             if let Err(error) = self.xdp.local_remove(*address) {
                 tracing::error!(%address, %error, "packets for an address that is no longer ours reach the kernel");
             }
@@ -376,6 +414,16 @@ impl Router {
             state.directed_broadcast = port.config.switches.directed_broadcast;
             state.redirects = port.config.switches.redirects;
             [state.guard_in, state.guard_out] = self.filters.guards(&port.config);
+            state.nat = match port.config.nat {
+                Some(NatRole::Inside) => engine::NatSide::Inside,
+                Some(NatRole::Outside) => engine::NatSide::Outside,
+                None => engine::NatSide::Neither,
+            };
+            state.mss_clamp = match port.config.mss_clamp {
+                Some(MssClamp::Mtu) => engine::MssClamp::Mtu,
+                Some(MssClamp::Bytes(bytes)) => engine::MssClamp::To(bytes),
+                None => engine::MssClamp::Off,
+            };
             // A port's number is below the limit, by the table's making.
             let _ = ports.insert(id, state);
             senders[id.index()] =
@@ -388,6 +436,7 @@ impl Router {
             senders,
             stage_times: self.config.stage_times,
             tap: self.captures.tapped(),
+            nat: self.nat.setup(),
         };
         if snapshot != self.published {
             self.published = snapshot.clone();
@@ -519,9 +568,33 @@ impl Router {
         }
     }
 
+    /// Outside ports with a device, by its number.
+    fn outside_links(&self) -> BTreeMap<u32, Mac> {
+        let outside = self.ports.iter().filter(|(_, port)| port.config.nat == Some(NatRole::Outside));
+        outside.filter_map(|(_, port)| port.device.as_ref().and_then(|d| Some((d.ifindex, d.mac?)))).collect()
+    }
+
+    /// Takes the programs off, so that nothing more comes in, and leaves NAT's sessions to the next process.
+    pub(crate) fn save_sessions(&mut self) {
+        if self.config.nat.is_none() {
+            return;
+        }
+        self.detach();
+        let dumps = (0..self.crew.len())
+            .map(|worker| self.crew.visit_nat(worker, |now, nat| nat.map(|nat| nat.dump(now))).flatten());
+        if let Some(dumps) = dumps.collect::<Option<Vec<_>>>() {
+            self.nat.save(&dumps.concat());
+        }
+    }
+
     /// Detaches the programs, ends the workers and closes the sockets. The forwarding switches stay as on-failure has
     /// them: this process is not there from here on.
     pub(crate) fn shut_down(&mut self) {
+        self.detach();
+        self.crew.stop();
+    }
+
+    fn detach(&mut self) {
         for id in self.ports.ids() {
             if let Some(port) = self.ports.get_mut(id)
                 && let Some(service) = port.service.take()
@@ -529,7 +602,6 @@ impl Router {
                 drop(service.attachment);
             }
         }
-        self.crew.stop();
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use crossbeam::channel::{Receiver, Sender};
-use millrace_engine::{BURST, CounterPage, Engine, Ports, Settings, Shell, Stage};
+use millrace_engine::{BURST, CounterPage, Engine, Leg, Ports, Settings, Shell, Stage};
 use millrace_fib::Quiescent;
 use millrace_net::{Instant, PortId};
 use millrace_xsk::{Frame, Socket};
@@ -23,12 +23,14 @@ use rustix::io::Errno;
 
 use crate::clock;
 use crate::counters::WorkerPage;
-use crate::handoff::Inbox;
+use crate::handoff::{Inbox, Purpose};
 
+pub(crate) mod nat;
 pub(crate) mod outlet;
 pub(crate) mod tap;
 mod watch;
 
+use nat::{Desk, Errand, Setup};
 use outlet::{Flushed, Outlet, Served};
 pub(crate) use outlet::{Packet, Requests};
 use tap::Tapped;
@@ -56,6 +58,8 @@ pub(crate) struct Snapshot {
     pub(crate) stage_times: bool,
     /// Who captures.
     pub(crate) tap: Tapped,
+    /// What NAT is to do; none where nothing is translated.
+    pub(crate) nat: Option<Arc<Setup>>,
 }
 
 /// The snapshot in force, and the numbers that tell workers of news.
@@ -100,6 +104,8 @@ pub(crate) enum Command {
         port: PortId,
         to: Sender<Vec<Socket>>,
     },
+    /// Look into the NAT shard, or change its sessions.
+    Nat(Errand),
     Stop,
 }
 
@@ -113,6 +119,7 @@ pub(crate) struct Worker {
     page: Arc<WorkerPage>,
     counters: Arc<CounterPage>,
     outlet: Outlet,
+    desk: Desk,
     served: Vec<Served>,
     epoll: rustix::fd::OwnedFd,
     busy_poll: bool,
@@ -135,6 +142,7 @@ pub(crate) struct Parts {
     pub(crate) counters: Arc<CounterPage>,
     pub(crate) cache: millrace_xsk::Cache,
     pub(crate) busy_poll: bool,
+    pub(crate) nat_ports: &'static [AtomicU64],
 }
 
 /// What one round of the loop found to do.
@@ -152,6 +160,7 @@ impl Worker {
         let bell = &parts.inboxes[parts.number].bell;
         epoll::add(&epoll, bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         let snapshot = parts.published.current();
+        let desk = Desk::new(parts.nat_ports, Arc::clone(&parts.requests));
         let outlet =
             Outlet::new(parts.cache, Arc::clone(&parts.inboxes), parts.requests, Arc::clone(&parts.page));
         Ok(Self {
@@ -164,6 +173,7 @@ impl Worker {
             page: parts.page,
             counters: parts.counters,
             outlet,
+            desk,
             served: Vec::new(),
             epoll,
             busy_poll: parts.busy_poll,
@@ -202,6 +212,10 @@ impl Worker {
             }
             if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
                 self.engine.handle_timeout(now, &self.snapshot.ports, &mut self.outlet);
+                round = Round::Worked;
+            }
+            if round == Round::Worked {
+                self.desk.tell(&mut self.engine);
             }
             self.outlet.measure(self.snapshot.stage_times && round == Round::Worked);
             if self.outlet.flush(&mut self.served) == Flushed::Partly && round == Round::Idle {
@@ -257,10 +271,26 @@ impl Worker {
             }
         }
         let inbox = &self.inboxes[self.number];
+        let mut handed = ArrayVec::<(PortId, Packet), BURST>::new();
+        let mut legs = ArrayVec::<Leg, BURST>::new();
         for _ in 0..INBOX_BURST {
-            let Some((port, frame)) = inbox.take() else { break };
+            let Some((port, frame, purpose)) = inbox.take() else { break };
             worked = true;
-            self.outlet.accept(port, frame);
+            match purpose {
+                Purpose::Send => self.outlet.accept(port, frame),
+                Purpose::Decide(leg) => {
+                    handed.push((port, Packet(frame)));
+                    legs.push(leg);
+                }
+            }
+            if handed.is_full() {
+                let ports = &self.snapshot.ports;
+                self.engine.process_handed(now, ports, &mut handed, &legs, &mut self.outlet);
+                legs.clear();
+            }
+        }
+        if !handed.is_empty() {
+            self.engine.process_handed(now, &self.snapshot.ports, &mut handed, &legs, &mut self.outlet);
         }
         worked
     }
@@ -285,6 +315,7 @@ impl Worker {
                     // The clerk gave up waiting: then the sockets close here.
                     let _ = to.send(released);
                 }
+                Command::Nat(Errand(errand)) => errand(now, self.engine.nat_mut()),
                 Command::Stop => return Next::Stop,
             }
         }
@@ -294,6 +325,7 @@ impl Worker {
             self.snapshot = self.published.current();
             self.engine.set(self.snapshot.settings);
             self.outlet.tap(self.snapshot.tap.0.clone());
+            self.desk.follow(now, self.number, &mut self.engine, self.snapshot.nat.as_ref());
             ways_changed = true;
         }
         if ways_changed {

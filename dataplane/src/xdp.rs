@@ -9,12 +9,15 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp as Program, XdpMode, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use millrace_ebpf_abi::{Interface, LocalKey, MAX_QUEUES, XdpOutcome, name, outcome_slot};
+use millrace_ebpf_abi::{
+    Interface, LOCAL, LocalKey, MAX_QUEUES, NAT_PORT_WORDS, XdpOutcome, name, outcome_slot,
+};
 use millrace_fib::{Geometry, Slices, Words};
 use millrace_net::PortId;
 use millrace_xsk::MappedWords;
@@ -113,6 +116,7 @@ pub(crate) struct Xdp {
     maps: Rc<RefCell<Maps>>,
     outcomes: PerCpuArray<MapData, u64>,
     fib: Slices<'static>,
+    nat_ports: &'static [AtomicU64],
 }
 
 impl std::fmt::Debug for Xdp {
@@ -157,13 +161,14 @@ impl Xdp {
             adjacencies: words(adjacencies, adjacencies_len)?,
             neighbors: words(neighbors, neighbors_len)?,
         };
+        let nat_ports = words(name::NAT_PORTS, NAT_PORT_WORDS as usize)?;
         let maps = Maps {
             interfaces: take(&mut program, name::INTERFACES)?,
             locals: take(&mut program, name::LOCALS)?,
             sockets: take(&mut program, name::XSKS)?,
         };
         let outcomes = take(&mut program, name::OUTCOMES)?;
-        Ok(Self { program, maps: Rc::new(RefCell::new(maps)), outcomes, fib })
+        Ok(Self { program, maps: Rc::new(RefCell::new(maps)), outcomes, fib, nat_ports })
     }
 
     /// The memory of the FIB, zeroed; it stays for the life of the process.
@@ -195,10 +200,17 @@ impl Xdp {
         Ok(attachment)
     }
 
-    /// Has packets for `address` go to the kernel.
-    pub(crate) fn local_insert(&mut self, address: Ipv4Addr) -> Result<(), XdpError> {
+    /// Has packets for `address` go to the kernel; with a slot only those whose port NAT does not hold in that slot of
+    /// [`Self::nat_ports`].
+    pub(crate) fn local_insert(&mut self, address: Ipv4Addr, shared: Option<u8>) -> Result<(), XdpError> {
         let mut maps = self.maps.borrow_mut();
-        maps.locals.insert(address.octets(), 1, 0).map_err(map_error(name::LOCALS))
+        let whose = shared.map_or(LOCAL, |slot| slot + 1);
+        maps.locals.insert(address.octets(), whose, 0).map_err(map_error(name::LOCALS))
+    }
+
+    /// Bits of ports that NAT holds on shared addresses, by [`millrace_ebpf_abi::port_word`].
+    pub(crate) fn nat_ports(&self) -> &'static [AtomicU64] {
+        self.nat_ports
     }
 
     /// Undoes [`Self::local_insert`]; an address that is not there is fine.

@@ -19,8 +19,8 @@ const ETHERTYPE_DOT1AD: u16 = 0x88a8;
 const TYPE: usize = 12;
 const TAG_LEN: usize = 4;
 const MAX_TAGS: usize = 2;
-const IPV4: usize = 14;
-const IPV4_HEADER_LEN: usize = 20;
+pub(crate) const IPV4: usize = 14;
+pub(crate) const IPV4_HEADER_LEN: usize = 20;
 const IPV4_DESTINATION: usize = 16;
 
 /// The IPv4 destination of a unicast frame without tags, or the outcome of any other frame.
@@ -54,7 +54,7 @@ pub(crate) fn destination(ctx: &XdpContext) -> Result<LocalKey, XdpOutcome> {
 
 /// `N` bytes at `offset`; a frame that ends before is truncated.
 #[inline(always)]
-fn read<const N: usize>(ctx: &XdpContext, offset: usize) -> Result<[u8; N], XdpOutcome> {
+pub(crate) fn read<const N: usize>(ctx: &XdpContext, offset: usize) -> Result<[u8; N], XdpOutcome> {
     let start = ctx.data() + offset;
     if start + N > ctx.data_end() {
         return Err(XdpOutcome::Truncated);

@@ -7,7 +7,8 @@
 //! | has a VLAN tag | tagged | kernel |
 //! | is not IPv4: ARP, IPv6, LLDP, … | not-ipv4 | kernel |
 //! | to a group hardware address, 224.0.0.0/4 or 255.255.255.255 | multicast | kernel |
-//! | to an address of this host, or the broadcast address of a subnet of it | local | kernel |
+//! | to an address that NAT shares with the host, and NAT holds the port ([`shared`]) | shared | worker |
+//! | to an address of this host, or the broadcast address of a subnet of it, otherwise | local | kernel |
 //! | any other IPv4 | redirected | worker |
 //! | … without a live socket on its queue, interface fails open | no-worker-passed | kernel |
 //! | … without a live socket on its queue, interface fails closed | no-worker-dropped | drop |
@@ -25,11 +26,12 @@ use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use millrace_ebpf_abi::{
-    Interface, LocalKey, MAX_INTERFACES, MAX_LOCALS, MAX_QUEUES, OUTCOME_SLOTS, UNKNOWN_PORT, XdpOutcome,
+    Interface, LOCAL, LocalKey, MAX_INTERFACES, MAX_LOCALS, MAX_QUEUES, MAX_SHARED, OUTCOME_SLOTS, UNKNOWN_PORT, XdpOutcome,
     outcome_slot,
 };
 
 mod frame;
+mod shared;
 
 #[map]
 static INTERFACES: HashMap<u32, u64> = HashMap::with_max_entries(MAX_INTERFACES, 0);
@@ -63,7 +65,7 @@ pub fn millrace(ctx: XdpContext) -> u32 {
     };
     count(port, outcome);
     match outcome {
-        XdpOutcome::Redirected => xdp_action::XDP_REDIRECT,
+        XdpOutcome::Redirected | XdpOutcome::Shared => xdp_action::XDP_REDIRECT,
         XdpOutcome::NotIpv4
         | XdpOutcome::Multicast
         | XdpOutcome::Tagged
@@ -81,10 +83,17 @@ fn decide(ctx: &XdpContext, interface: Interface) -> XdpOutcome {
         Ok(destination) => destination,
         Err(outcome) => return outcome,
     };
-    if LOCALS.get_ptr(destination).is_some() {
+    let Some(whose) = LOCALS.get_ptr(destination) else { return to_worker(ctx, interface) };
+    // JUSTIFICATION: a map value is memory that others may write; aya offers no atomic read of it.
+    // SAFETY: the pointer was just returned by the map and stays readable until the program ends; one byte is whole.
+    let whose = unsafe { whose.read_volatile() };
+    if whose == LOCAL || MAX_SHARED < whose || !shared::is_nats(ctx, whose - 1, destination) {
         return XdpOutcome::Local;
     }
-    to_worker(ctx, interface)
+    match to_worker(ctx, interface) {
+        XdpOutcome::Redirected => XdpOutcome::Shared,
+        other => other,
+    }
 }
 
 /// Gives the frame to the socket of its queue, if there is one.

@@ -128,6 +128,8 @@ struct SessionPages {
     handle: Handle,
     filter: NatFilter,
     cursor: Cursor,
+    /// Elements that are still wanted; a page of the dataplane's may be larger.
+    left: usize,
 }
 
 impl Pages for SessionPages {
@@ -142,8 +144,10 @@ impl Pages for SessionPages {
                 ReplyBody::NatSessions(page) => Some(page),
                 _ => None,
             });
-            let page = page.await?;
+            let mut page = page.await?;
             self.cursor.0 = page.next;
+            page.sessions.truncate(self.left);
+            self.left -= page.sessions.len();
             if !page.sessions.is_empty() {
                 return Ok(page.sessions);
             }
@@ -156,6 +160,8 @@ struct MappingPages {
     handle: Handle,
     filter: NatFilter,
     cursor: Cursor,
+    /// Elements that are still wanted; a page of the dataplane's may be larger.
+    left: usize,
 }
 
 impl Pages for MappingPages {
@@ -169,8 +175,10 @@ impl Pages for MappingPages {
                 ReplyBody::NatMappings(page) => Some(page),
                 _ => None,
             });
-            let page = page.await?;
+            let mut page = page.await?;
             self.cursor.0 = page.next;
+            page.mappings.truncate(self.left);
+            self.left -= page.mappings.len();
             if !page.mappings.is_empty() {
                 return Ok(page.mappings);
             }
@@ -184,8 +192,12 @@ async fn sessions(
     query: Parameters<Selection>,
 ) -> Result<Response, ApiError> {
     let selection = parameters(query)?;
-    let pages =
-        SessionPages { handle: app.handle().clone(), filter: selection.filter()?, cursor: Cursor::start() };
+    let pages = SessionPages {
+        handle: app.handle().clone(),
+        filter: selection.filter()?,
+        cursor: Cursor::start(),
+        left: selection.limit.unwrap_or(usize::MAX),
+    };
     stream::array(pages, selection.limit).await
 }
 
@@ -198,7 +210,12 @@ async fn mappings(
     if filter.remote.is_some() || filter.remote_port.is_some() {
         return Err(ApiError::BadRequest("a mapping has no remote endpoint; sessions do".to_owned()));
     }
-    let pages = MappingPages { handle: app.handle().clone(), filter, cursor: Cursor::start() };
+    let pages = MappingPages {
+        handle: app.handle().clone(),
+        filter,
+        cursor: Cursor::start(),
+        left: selection.limit.unwrap_or(usize::MAX),
+    };
     stream::array(pages, selection.limit).await
 }
 

@@ -440,7 +440,6 @@ fn answer(query: &api::Query) -> ReplyBody {
         }),
         api::Query::NatSubscribers { .. } => ReplyBody::NatSubscribers(vec![api::nat::NatSubscriber {
             inside: "192.168.0.5".parse().unwrap(),
-            outside: Some("203.0.113.8".parse().unwrap()),
             sessions: 2,
             ports: 1,
             blocks: 0,

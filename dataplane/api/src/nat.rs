@@ -319,7 +319,6 @@ pub struct NatStats {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NatSubscriber {
     pub inside: Ipv4Addr,
-    pub outside: Option<Ipv4Addr>,
     pub sessions: u32,
     pub ports: u32,
     pub blocks: u32,

@@ -20,6 +20,8 @@ pub struct Config {
     /// Outside addresses that the host has too: their ports are told of by
     /// [`Nat::poll_port_change`](crate::Nat::poll_port_change), and what no mapping holds is the host's.
     pub shared: Vec<Ipv4Addr>,
+    /// Ports of those addresses that are the host's, by protocol: no pool gives them out.
+    pub host_ports: Vec<(u8, RangeInclusive<u16>)>,
     pub refusal: Refusal,
     pub gateways: Gateways,
     pub timers: Timers,

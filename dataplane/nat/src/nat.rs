@@ -232,6 +232,7 @@ impl Nat {
             config,
         };
         nat.install_forwards();
+        nat.leave_to_the_host();
         nat
     }
 

@@ -35,6 +35,21 @@ impl Nat {
         self.config.forwards = forwards;
     }
 
+    /// Ports of shared addresses that the host uses are taken for good; those of forwards are not the host's.
+    pub(crate) fn leave_to_the_host(&mut self) {
+        let host_ports = core::mem::take(&mut self.config.host_ports);
+        for (number, range) in &host_ports {
+            let Some(kind) = Kind::of(*number) else { continue };
+            for &addr in &self.shared {
+                let Some(&OutsideAddress::Pool { pool, address }) = self.outside.get(&addr) else { continue };
+                for port in range.clone() {
+                    self.pools[usize::from(pool)].take_exactly(address, kind, port);
+                }
+            }
+        }
+        self.config.host_ports = host_ports;
+    }
+
     /// The mapping of an outbound packet's source, made if there is none.
     pub(crate) fn mapping_for(&mut self, flow: &Flow, tcp: Option<Tcp>) -> Result<u32, Verdict> {
         if let Some(id) = self.mappings.by_inside(flow.protocol, flow.src) {

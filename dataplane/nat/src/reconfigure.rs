@@ -247,6 +247,7 @@ impl Config {
             && self.forwards == other.forwards
             && self.statics == other.statics
             && self.shared == other.shared
+            && self.host_ports == other.host_ports
             && caps(self) == caps(other)
     }
 }

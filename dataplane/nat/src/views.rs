@@ -17,6 +17,18 @@ use crate::tcp_state::TcpState;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(u32);
 
+impl Cursor {
+    /// For those who send a cursor elsewhere and have it back.
+    pub const fn position(self) -> u32 {
+        self.0
+    }
+
+    /// Any number will do: beyond the last record a page is empty.
+    pub const fn from_position(position: u32) -> Self {
+        Self(position)
+    }
+}
+
 /// A conversation, times in seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionView {

@@ -3,17 +3,19 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 use millrace_engine::{self as engine, DropReason, Stage};
+use millrace_nat::Event;
 use millrace_net::{Instant, PortId};
 use millrace_xsk::{Cache, Frame, Socket, Wake};
 
 use crate::bell::Bell;
 use crate::clock;
 use crate::counters::WorkerPage;
-use crate::handoff::Inbox;
+use crate::handoff::{Inbox, Purpose};
 
 use super::tap::{Moment, Point, Tap};
 use super::watch::TxWatch;
@@ -22,6 +24,8 @@ use super::watch::TxWatch;
 const LANE_LIMIT: usize = 1024;
 /// Neighbours asked for that the clerk has not read yet. Workers ask again a second later.
 const REQUESTS: usize = 1024;
+/// Events of NAT that the clerk has not read yet; what is beyond is counted.
+const EVENTS: usize = 16384;
 
 /// A frame of the UMEM as the engine wants it.
 #[derive(Debug)]
@@ -58,12 +62,20 @@ impl engine::Frame for Packet {
 #[derive(Debug)]
 pub(crate) struct Requests {
     resolve: ArrayQueue<(PortId, Ipv4Addr)>,
+    /// What the log of NAT wants to know.
+    events: ArrayQueue<Event>,
+    events_lost: AtomicU64,
     pub(crate) bell: Bell,
 }
 
 impl Requests {
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { resolve: ArrayQueue::new(REQUESTS), bell: Bell::new()? })
+        Ok(Self {
+            resolve: ArrayQueue::new(REQUESTS),
+            events: ArrayQueue::new(EVENTS),
+            events_lost: AtomicU64::new(0),
+            bell: Bell::new()?,
+        })
     }
 
     pub(crate) fn next(&self) -> Option<(PortId, Ipv4Addr)> {
@@ -71,7 +83,23 @@ impl Requests {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.resolve.is_empty()
+        self.resolve.is_empty() && self.events.is_empty()
+    }
+
+    /// Without the bell: it is rung once for all that a burst has led to.
+    pub(crate) fn tell(&self, event: Event) {
+        if self.events.push(event).is_err() {
+            self.events_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn next_event(&self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Events since the last time for which there was no room.
+    pub(crate) fn take_lost_events(&self) -> u64 {
+        self.events_lost.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -315,7 +343,7 @@ impl engine::Shell for Outlet {
         match self.lanes.get(port.index()).map(|lane| lane.way) {
             Some(Way::Own(_)) => self.load(port, frame.0).map_err(Packet),
             Some(Way::Peer(peer)) => {
-                self.inboxes[peer].leave(port, frame.0).map_err(Packet)?;
+                self.inboxes[peer].leave(port, frame.0, Purpose::Send).map_err(Packet)?;
                 self.to_ring[peer] = true;
                 Ok(())
             }
@@ -336,6 +364,14 @@ impl engine::Shell for Outlet {
             self.page.add_stage(stage, now - *began);
             *began = now;
         }
+    }
+
+    fn hand_off(&mut self, to: engine::Handoff, port: PortId, frame: Packet) -> Result<(), Packet> {
+        let worker = usize::from(to.worker);
+        let Some(inbox) = self.inboxes.get(worker) else { return Err(frame) };
+        inbox.leave(port, frame.0, Purpose::Decide(to.leg)).map_err(Packet)?;
+        self.to_ring[worker] = true;
+        Ok(())
     }
 
     fn resolve(&mut self, port: PortId, next_hop: Ipv4Addr) {

@@ -205,7 +205,7 @@ fn each_frame_has_its_verdict() {
         inside(node, || {
             let mut xdp = Xdp::load(SMALL)?;
             for address in [LOCAL, SUBNET_BROADCAST] {
-                xdp.local_insert(address.into())?;
+                xdp.local_insert(address.into(), None)?;
             }
             let unknown = |cases: Vec<Case>| {
                 let all = |case| Case { outcome: O::UnknownInterface, action: XDP_PASS, ..case };
@@ -243,6 +243,116 @@ fn each_frame_has_its_verdict() {
             let _attachment = attach_soon(&mut xdp, LOOPBACK, true, false)?;
             let case = case("no longer local", packet(OURS, LOCAL), O::NoWorkerDropped, XDP_DROP);
             xdp.check(PORT.0, &[case])
+        })
+    });
+}
+
+/// A packet for the shared address: `offset` in units of eight bytes.
+fn shared_packet(protocol: u8, (ident, more, offset): (u8, bool, u8), options: usize, l4: &[u8]) -> Vec<u8> {
+    let words = u8::try_from(5 + options).unwrap_or(15);
+    let flags = if more { 0x20 } else { 0 };
+    let mut ip = vec![0x40 | words, 0, 0, 60, 0, ident, flags, offset, 64, protocol, 0, 0, 203, 0, 113, 5];
+    ip.extend(LOCAL);
+    ip.extend(vec![1; 4 * options]);
+    ip.extend(l4);
+    ethernet(OURS, &[0x0800], &ip)
+}
+
+fn ports(src: u16, dst: u16) -> Vec<u8> {
+    [src.to_be_bytes(), dst.to_be_bytes(), [0; 2], [0; 2]].concat()
+}
+
+/// An ICMP message with this identifier.
+fn icmp(kind: u8, ident: u16) -> Vec<u8> {
+    let [high, low] = ident.to_be_bytes();
+    vec![kind, 0, 0, 0, high, low, 0, 1]
+}
+
+/// An ICMP error about a packet that left by `source`.
+fn icmp_error(kind: u8, source: [u8; 4], protocol: u8, l4: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind, 1, 0, 0, 0, 0, 0, 0];
+    message.extend([0x45, 0, 0, 60, 0, 0, 0, 0, 64, protocol, 0, 0]);
+    message.extend(source);
+    message.extend([198, 51, 100, 7]);
+    message.extend(l4);
+    message
+}
+
+/// NAT holds TCP 5000, UDP 5001, identifier 5002 and protocol 47 of the shared address.
+const HELD: [(u8, u16); 4] = [(6, 5000), (17, 5001), (1, 5002), (47, 0)];
+
+fn shared() -> Vec<Case> {
+    const WHOLE: (u8, bool, u8) = (1, false, 0);
+    let nats = |name, frame| case(name, frame, O::Shared, XDP_REDIRECT);
+    let hosts = |name, frame| case(name, frame, O::Local, XDP_PASS);
+    let mut cases = vec![
+        nats("tcp", shared_packet(6, WHOLE, 0, &ports(443, 5000))),
+        nats("tcp behind options", shared_packet(6, WHOLE, 10, &ports(443, 5000))),
+        hosts("another port", shared_packet(6, WHOLE, 0, &ports(443, 5001))),
+        hosts("ssh", shared_packet(6, WHOLE, 0, &ports(5000, 22))),
+        nats("udp", shared_packet(17, WHOLE, 0, &ports(53, 5001))),
+        hosts("udp, a port that is tcp's", shared_packet(17, WHOLE, 0, &ports(53, 5000))),
+        hosts("udp, cut", shared_packet(17, WHOLE, 0, &[0, 53])),
+        nats("gre", shared_packet(47, WHOLE, 0, &[0; 8])),
+        hosts("esp", shared_packet(50, WHOLE, 0, &[0; 8])),
+        hosts("echo request", shared_packet(1, WHOLE, 0, &icmp(8, 5002))),
+        hosts("redirect", shared_packet(1, WHOLE, 0, &icmp_error(5, LOCAL, 6, &ports(5000, 443)))),
+        hosts("echo reply of the host's", shared_packet(1, WHOLE, 0, &icmp(0, 5003))),
+        hosts(
+            "an error about another's packet",
+            shared_packet(1, WHOLE, 0, &icmp_error(3, TRANSIT, 6, &ports(5000, 443))),
+        ),
+        hosts(
+            "an error about the host's",
+            shared_packet(1, WHOLE, 0, &icmp_error(3, LOCAL, 6, &ports(4999, 443))),
+        ),
+        hosts("an error that ends early", shared_packet(1, WHOLE, 0, &icmp_error(3, LOCAL, 6, &[]))),
+        hosts("a later fragment without a first", shared_packet(17, (2, false, 100), 0, &[0; 16])),
+        nats("a first fragment", shared_packet(17, (3, true, 0), 0, &ports(53, 5001))),
+        nats("its later fragment", shared_packet(17, (3, false, 100), 0, &[0; 16])),
+        hosts("the same number again, the host's", shared_packet(17, (3, true, 0), 0, &ports(53, 68))),
+        hosts("its later fragment", shared_packet(17, (3, false, 100), 0, &[0; 16])),
+    ];
+    for kind in [0, 14, 16, 18] {
+        cases.push(nats("an answer", shared_packet(1, WHOLE, 0, &icmp(kind, 5002))));
+    }
+    for kind in [3, 11, 12] {
+        for (protocol, l4) in
+            [(6, ports(5000, 443)), (17, ports(5001, 53)), (1, icmp(8, 5002)), (47, vec![0; 8])]
+        {
+            let error = icmp_error(kind, LOCAL, protocol, &l4);
+            cases.push(nats("an error", shared_packet(1, WHOLE, 0, &error)));
+        }
+    }
+    cases
+}
+
+#[test]
+fn of_a_shared_address_nat_gets_the_ports_it_holds_and_the_host_all_others() {
+    in_a_namespace(|_, node| {
+        inside(node, || {
+            let mut xdp = Xdp::load(SMALL)?;
+            let slot = millrace_ebpf_abi::MAX_SHARED - 1;
+            xdp.local_insert(LOCAL.into(), Some(slot))?;
+            let relaxed = std::sync::atomic::Ordering::Relaxed;
+            for (protocol, port) in HELD {
+                let (word, bit) = millrace_ebpf_abi::port_word(slot, protocol, port);
+                xdp.nat_ports()[word as usize].fetch_or(bit, relaxed);
+            }
+            let umem = Umem::new(UmemConfig { frames: 64 })?;
+            let rings = millrace_xsk::RingSizes { rx: 16, tx: 16, fill: 16, completion: 16 };
+            let config = SocketConfig { bind: Bind::Copy, rings, ..SocketConfig::new(LOOPBACK, 0) };
+            let mut attachment = attach_soon(&mut xdp, LOOPBACK, true, false)?;
+            let socket = XskSocket::open(&umem, config)?;
+            attachment.set_socket(0, socket.as_fd())?;
+            xdp.check(PORT.0, &shared())?;
+            drop(socket);
+            let frame = shared_packet(6, (1, false, 0), 0, &ports(443, 5000));
+            soon("the socket leaves the map", || Ok(xdp.run(&frame)? != XDP_REDIRECT))?;
+            xdp.check(PORT.0, &[case("without a worker", frame.clone(), O::NoWorkerDropped, XDP_DROP)])?;
+
+            xdp.local_insert(LOCAL.into(), None)?;
+            xdp.check(PORT.0, &[case("not shared any more", frame, O::Local, XDP_PASS)])
         })
     });
 }

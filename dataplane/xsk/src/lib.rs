@@ -22,6 +22,8 @@ mod cache;
 mod error;
 #[expect(unsafe_code, reason = "a frame is memory that the kernel writes while it has it")]
 mod frame;
+#[expect(unsafe_code, reason = "an address family that no crate wraps")]
+mod link;
 #[expect(unsafe_code, reason = "the memory of a BPF map")]
 mod mapped;
 #[expect(unsafe_code, reason = "socket options that no crate wraps")]
@@ -36,6 +38,7 @@ mod umem;
 pub use cache::Cache;
 pub use error::{MapError, OpenError, OpenFailure, OpenStep, UmemError};
 pub use frame::Frame;
+pub use link::LinkSocket;
 pub use mapped::MappedWords;
 pub use options::BusyPoll;
 pub use socket::{Bind, BoundMode, Observer, RingSizes, Socket, SocketConfig, Wake};

@@ -1,10 +1,12 @@
 //! `lab demo`: what a newcomer sees first. A chain of three routers, real tools through it, and at the end what
 //! the first router says it has forwarded and dropped, and why.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use millrace_lab::topology::Chain;
+use millrace_lab::topology::{Chain, Home};
 use millrace_lab::{Child, Iperf, Lab, Ping, Router, Traceroute, config, wait_until};
 
 use crate::paint::{Ink, Screen};
@@ -16,6 +18,18 @@ const PICTURE: &str = "
             └──────────┘        └──────────┘        └──────────┘
             10.0.1.1            10.0.12.2           10.0.23.3
 ";
+
+const HOUSEHOLD: &str = "
+ alice ────┐ ┌──────────┐
+ 10.0.1.2  ├─┤ Millrace ├───── server
+ bob   ────┘ │   NAT    │      192.0.2.2
+ 10.0.2.2    └──────────┘
+             192.0.2.1, and its own ssh and ping live there too
+";
+
+/// Bob's web server, as the world sees it.
+const FORWARD: &str =
+    "[[nat.forward]]\nprotocol = \"tcp\"\noutside = \"wan:8080\"\ninside = \"10.0.2.2:80\"\n";
 
 /// Routes of r1 that lead nowhere, each in its own way.
 const NOWHERE: &str = "\
@@ -51,7 +65,7 @@ pub(crate) fn run(screen: Screen) -> Result<bool> {
     demo.start().context("Millrace did not start").inspect_err(|_| screen.block(&lab.logs()))?;
 
     type Step = fn(&mut Demo) -> Result<String>;
-    let steps: [(&str, Step); 7] = [
+    let steps: [(&str, Step); 8] = [
         ("ping", Demo::ping),
         ("traceroute", Demo::traceroute),
         ("iperf3, TCP each way", Demo::tcp),
@@ -59,6 +73,7 @@ pub(crate) fn run(screen: Screen) -> Result<bool> {
         ("a blackhole", Demo::blackhole),
         ("kill -9 of control, under traffic", Demo::kill_control),
         ("forwarded and dropped, and why", Demo::books),
+        ("a household behind one address", Demo::household),
     ];
     let mut summary = Vec::new();
     for (title, step) in steps {
@@ -224,6 +239,51 @@ impl Demo {
             Ok(r1.count("frames", "lost")? == 0)
         })?;
         Ok(format!("all {} frames of the UMEM are accounted for", r1.count("frames", "total")?))
+    }
+
+    /// Address translation, in a lab of its own.
+    fn household(&mut self) -> Result<String> {
+        let lab = Lab::new()?;
+        let home = Home::new(&lab)?;
+        self.screen.line(&self.screen.ink(Ink::Blue, HOUSEHOLD));
+        let router = Router::start(&home.router, &Home::config("interface = \"wan\"", FORWARD))?;
+        let listener = home.bob.within(|| Ok(TcpListener::bind("0.0.0.0:80")?))?;
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let Ok(peer) = stream.peer_addr() else { continue };
+                let page = format!("Hello {}, this is bob.", peer.ip());
+                let head = format!("HTTP/1.0 200 OK\r\ncontent-length: {}\r\n\r\n", page.len());
+                // curl reads the answer; that its request is left unread resets nothing that matters.
+                let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all((head + &page).as_bytes()));
+            }
+        });
+
+        self.prompt("alice", &format!("iperf3 -c {0} & ping {0}", Home::SERVER));
+        let traffic = Iperf::new(&home.alice, &home.server, Home::SERVER).seconds(2).start()?;
+        let ping = Ping::new(&home.alice, Home::SERVER).run()?;
+        wait_until("alice's connection", Duration::from_secs(5), || {
+            Ok(router.show("nat sessions --protocol tcp")?.as_array().is_some_and(|list| !list.is_empty()))
+        })?;
+        self.prompt("router", "millrace show nat sessions");
+        self.screen.block(&router.show_text("nat sessions")?);
+        let result = traffic.finish()?;
+
+        let url = format!("http://{}:8080/", Home::WAN);
+        for node in [&home.server, &home.alice] {
+            self.prompt(node.name(), &format!("curl {url}"));
+            let said = node.run("curl", ["-sS", "--max-time", "5", &url])?;
+            self.screen.block(&said);
+            ensure!(said.ends_with("this is bob."), "the port forward does not lead to bob");
+        }
+        let host = Ping::new(&home.server, Home::WAN).run()?;
+        ensure!(host.lost() == 0, "the router's own address does not answer pings");
+        self.prompt("router", "millrace show nat pools");
+        self.screen.block(&router.show_text("nat pools")?);
+        ensure!(ping.lost() == 0, "{} of {} pings were lost", ping.lost(), ping.sent);
+        Ok(format!(
+            "{:.2} Gbit/s through one address, bob's port 8080 from both sides, and the router still answers for itself",
+            result.mbits() / 1e3
+        ))
     }
 
     /// What a person would type, and where.

@@ -123,6 +123,19 @@ impl Node {
         self.spawn(program, args)?.finish(COMMAND)
     }
 
+    /// Runs `body` on a thread in this namespace. Sockets it makes are the namespace's and may be used anywhere.
+    pub fn within<T: Send>(&self, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let namespace = std::fs::File::open(format!("/run/netns/{}", self.namespace))?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+                rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), kind)?;
+                body()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// Packets and bytes an interface has sent and received, by the kernel's count, as `(rx, tx)`.
     pub fn packets(&self, interface: &str) -> Result<(u64, u64)> {
         let link = self.ip_json(&format!("-statistics link show dev {interface}"))?;

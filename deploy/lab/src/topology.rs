@@ -31,6 +31,54 @@ impl Line {
     }
 }
 
+/// A router that translates. The server knows nothing of the networks inside: what reaches it untranslated gets no answer.
+///
+/// ```text
+/// alice .2 ──10.0.1.0/24── .1 lan1 ┐
+///                                  ├ [router] wan .1 ──192.0.2.0/24── .2 server
+/// bob   .2 ──10.0.2.0/24── .1 lan2 ┘
+/// ```
+#[derive(Debug)]
+pub struct Home {
+    pub alice: Node,
+    pub bob: Node,
+    pub router: Node,
+    pub server: Node,
+}
+
+impl Home {
+    pub const ALICE: &str = "10.0.1.2";
+    pub const BOB: &str = "10.0.2.2";
+    pub const WAN: &str = "192.0.2.1";
+    pub const SERVER: &str = "192.0.2.2";
+
+    pub fn new(lab: &Lab) -> Result<Self> {
+        let home = Self {
+            alice: lab.node("alice")?,
+            bob: lab.node("bob")?,
+            router: lab.node("router")?,
+            server: lab.node("server")?,
+        };
+        lab.link(home.alice.end("eth0", "10.0.1.2/24"), home.router.end("lan1", "10.0.1.1/24"))?;
+        lab.link(home.bob.end("eth0", "10.0.2.2/24"), home.router.end("lan2", "10.0.2.1/24"))?;
+        lab.link(home.router.end("wan", "192.0.2.1/24"), home.server.end("eth0", "192.0.2.2/24"))?;
+        home.alice.ip("route add default via 10.0.1.1")?;
+        home.bob.ip("route add default via 10.0.2.1")?;
+        Ok(home)
+    }
+
+    /// A configuration whose pool has these keys; `rest` follows the pool and the rule.
+    pub fn config(pool: &str, rest: &str) -> String {
+        let roles = "[[interface]]\nname = \"lan1\"\nnat = \"inside\"\n\
+                     [[interface]]\nname = \"lan2\"\nnat = \"inside\"\n\
+                     [[interface]]\nname = \"wan\"\nnat = \"outside\"\n";
+        let nat = format!(
+            "[nat]\n[[nat.pool]]\nname = \"wan\"\n{pool}\n[[nat.source]]\nfrom = \"10.0.0.0/8\"\npool = \"wan\"\n"
+        );
+        crate::config(&[], &format!("{roles}{nat}{rest}"))
+    }
+}
+
 /// ```text
 /// client .2 ──10.0.1.0/24── .1 west [r1] east .1 ──10.0.12.0/24── .2 west [r2] east .2 ──10.0.23.0/24── .3 west [r3] east .1 ──10.0.3.0/24── .2 server
 /// ```

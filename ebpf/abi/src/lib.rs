@@ -13,6 +13,10 @@ pub mod name {
     pub const INTERFACES: &str = "INTERFACES";
     /// `HashMap<LocalKey, u8>`: addresses whose packets are the kernel's, see [`crate::LocalKey`].
     pub const LOCALS: &str = "LOCALS";
+    /// `Array<u64>` with `BPF_F_MMAPABLE`, indexed by [`crate::port_word`]: ports of shared addresses that NAT holds.
+    pub const NAT_PORTS: &str = "NAT_PORTS";
+    /// `LruHashMap<FragmentKey, u8>`: datagrams to a shared address whose first fragment was NAT's.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `XskMap`, indexed by [`crate::Interface::xsk_base`] + receive queue.
     pub const XSKS: &str = "XSKS";
     /// `PerCpuArray<u64>`, indexed by [`crate::outcome_slot`].
@@ -44,6 +48,56 @@ pub const fn outcome_slot(port: u16, outcome: XdpOutcome) -> u32 {
 /// An IPv4 destination that is the kernel's: an address of any interface of the host, or the directed broadcast
 /// address of a connected subnet. Octets in network order.
 pub type LocalKey = [u8; 4];
+
+/// A value of the LOCALS map: the host's alone.
+pub const LOCAL: u8 = 0;
+/// Addresses that NAT shares with the host; their values in LOCALS are 1 to this, one more than their slot in NAT_PORTS.
+pub const MAX_SHARED: u8 = 16;
+
+/// Which port space of a shared address: each protocol with ports, ICMP query identifiers, and for all others one bit a
+/// protocol number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortSpace(u32);
+
+impl PortSpace {
+    const COUNT: u32 = 4;
+
+    /// The space of a protocol, and the port in it.
+    #[inline(always)]
+    pub const fn of(protocol: u8, port: u16) -> (Self, u16) {
+        match protocol {
+            6 => (Self(0), port),
+            17 => (Self(1), port),
+            1 => (Self(2), port),
+            other => (Self(3), other as u16),
+        }
+    }
+}
+
+/// Words of NAT_PORTS for one port space.
+const SPACE_WORDS: u32 = 65536 / 64;
+/// Entries of NAT_PORTS.
+pub const NAT_PORT_WORDS: u32 = MAX_SHARED as u32 * PortSpace::COUNT * SPACE_WORDS;
+
+/// Words of NAT_PORTS that belong to one shared address.
+pub const fn slot_words(slot: u8) -> core::ops::Range<usize> {
+    let len = PortSpace::COUNT * SPACE_WORDS;
+    (slot as u32 * len) as usize..((slot as u32 + 1) * len) as usize
+}
+
+/// Index in NAT_PORTS and bit in the word of a port of a shared address.
+#[inline(always)]
+pub const fn port_word(slot: u8, protocol: u8, port: u16) -> (u32, u64) {
+    let (space, port) = PortSpace::of(protocol, port);
+    let word = (slot as u32 * PortSpace::COUNT + space.0) * SPACE_WORDS + port as u32 / 64;
+    (word, 1 << (port % 64))
+}
+
+/// Fragmented datagrams to shared addresses that are remembered.
+pub const MAX_FRAGMENTS: u32 = 8192;
+
+/// Names the fragments of one datagram (RFC 791 §3.2): source, destination, identification, protocol and a zero.
+pub type FragmentKey = [u8; 12];
 
 /// How frames of one interface are treated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +155,8 @@ outcomes! {
     Tagged = "tagged",
     /// For one of the host's own addresses: the kernel's.
     Local = "local",
+    /// For an address that NAT shares with the host, and NAT holds the port: given to the worker of its queue.
+    Shared = "shared",
     /// The frame ends before its Ethernet or IPv4 header does: dropped.
     Truncated = "truncated",
     /// In transit, but no live socket on its queue; the interface fails open, so the kernel forwards it.
@@ -122,6 +178,22 @@ mod tests {
                 for fail_open in [false, true] {
                     let interface = Interface { xsk_base, port, fail_open };
                     assert_eq!(Interface::from_bits(interface.to_bits()), interface);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_port_of_each_shared_address_has_a_bit_of_its_own() {
+        let mut taken = std::vec![0u64; NAT_PORT_WORDS as usize];
+        for slot in 0..MAX_SHARED {
+            for protocol in [1, 6, 17, 47, 50] {
+                let ports = if [1, 6, 17].contains(&protocol) { 0..=u16::MAX } else { 7..=7 };
+                for port in ports {
+                    let (word, bit) = port_word(slot, protocol, port);
+                    assert!(slot_words(slot).contains(&(word as usize)));
+                    assert_eq!(taken[word as usize] & bit, 0, "{slot} {protocol} {port}");
+                    taken[word as usize] |= bit;
                 }
             }
         }

@@ -376,13 +376,12 @@ fn subscribers(subscribers: Vec<NatSubscriber>, out: &mut Out) -> Result<(), Err
     let rows = subscribers.iter().map(|subscriber| {
         vec![
             subscriber.inside.to_string(),
-            subscriber.outside.map_or_else(|| "-".to_owned(), |outside| outside.to_string()),
             number(subscriber.sessions.into()),
             number(subscriber.ports.into()),
             number(subscriber.blocks.into()),
         ]
     });
-    out.line(table(&["INSIDE", "OUTSIDE", "#SESSIONS", "#PORTS", "#BLOCKS"], rows))
+    out.line(table(&["INSIDE", "#SESSIONS", "#PORTS", "#BLOCKS"], rows))
 }
 
 fn deterministic(answer: Option<NatDeterministic>, out: &mut Out) -> Result<(), Error> {

@@ -1,0 +1,259 @@
+//! Address translation with real clients and servers: TCP, UDP, ping, traceroute, PMTUD, hairpinning, forwards.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use millrace_lab::topology::Home;
+use millrace_lab::{Iperf, Lab, Node, Ping, Router, Traceroute, test, wait_until};
+
+const SHARED: &str = "interface = \"wan\"";
+const ALONE: &str = "addresses = [\"192.0.2.8/29\"]";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers each connection with the address it came from, and ends with the test.
+fn echo_peer(node: &Node, address: &str) -> Result<()> {
+    let listener = node.within(|| Ok(TcpListener::bind(address)?))?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let Ok(peer) = stream.peer_addr() else { continue };
+            let _ = stream.write_all(peer.to_string().as_bytes());
+        }
+    });
+    Ok(())
+}
+
+/// Who the server at `to` sees.
+fn seen_by(node: &Node, to: &str) -> Result<SocketAddr> {
+    let to: SocketAddr = to.parse()?;
+    let mut stream = node.within(|| Ok(TcpStream::connect_timeout(&to, PATIENCE)?))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    text.parse().with_context(|| format!("the server said {text:?}"))
+}
+
+fn home(lab: &Lab, pool: &str, rest: &str) -> Result<(Home, Router)> {
+    let home = Home::new(lab)?;
+    let router = Router::start(&home.router, &Home::config(pool, rest))?;
+    Ok((home, router))
+}
+
+#[test]
+fn nat_tcp_udp_ping_and_traceroute_on_the_address_shared_with_the_host() {
+    test(|lab| {
+        let (home, router) = home(lab, SHARED, "")?;
+        echo_peer(&home.server, "0.0.0.0:80")?;
+        for node in [&home.alice, &home.bob] {
+            let seen = seen_by(node, "192.0.2.2:80")?;
+            assert_eq!(seen.ip(), Home::WAN.parse::<Ipv4Addr>()?);
+            assert!((1024..32_768).contains(&seen.port()) || 61_000 <= seen.port(), "not the host's: {seen}");
+        }
+        let ping = Ping::new(&home.alice, Home::SERVER).count(5).run()?;
+        assert_eq!(ping.received, 5, "{ping:?}");
+        let trace = Traceroute::run(&home.alice, Home::SERVER, &[])?;
+        let hops: Vec<Option<Ipv4Addr>> = vec!["10.0.1.1".parse().ok(), Home::SERVER.parse().ok()];
+        assert_eq!(trace.hops, hops, "{}", trace.text);
+
+        // The host goes on using its address: it answers pings, and speaks itself, by TCP, UDP and ICMP.
+        assert_eq!(Ping::new(&home.server, Home::WAN).run()?.received, 3);
+        assert_eq!(Ping::new(&home.router, Home::SERVER).run()?.received, 3);
+        echo_peer(&home.router, "0.0.0.0:22")?;
+        assert_eq!(seen_by(&home.server, "192.0.2.1:22")?.ip(), Home::SERVER.parse::<Ipv4Addr>()?);
+        assert_eq!(seen_by(&home.router, "192.0.2.2:80")?.ip(), Home::WAN.parse::<Ipv4Addr>()?);
+        assert_eq!(seen_by(&home.alice, "192.0.2.1:22")?.ip(), Home::ALICE.parse::<Ipv4Addr>()?);
+
+        let sessions = router.show("nat sessions --protocol tcp --inside 10.0.1.2")?;
+        let sessions = sessions.as_array().context("a list")?;
+        assert!(sessions.iter().any(|s| s["remote"] == "192.0.2.2:80"), "{sessions:?}");
+        assert_eq!(router.count("frames", "lost")?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn nat_pool_addresses_are_answered_for_by_arp_and_paired() {
+    test(|lab| {
+        let (home, router) = home(lab, ALONE, "")?;
+        echo_peer(&home.server, "0.0.0.0:80")?;
+        let mut seen: Vec<_> =
+            (0..4).map(|_| Ok(seen_by(&home.alice, "192.0.2.2:80")?.ip())).collect::<Result<_>>()?;
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "one inside address, one outside address");
+        assert!((8..16).contains(&match seen[0] {
+            std::net::IpAddr::V4(v4) => v4.octets()[3],
+            std::net::IpAddr::V6(_) => 0,
+        }));
+        let pools = router.show("nat pools")?;
+        assert_eq!(pools[0]["addresses"].as_array().map(Vec::len), Some(8));
+        assert_eq!(pools[0]["free"]["tcp"].as_u64(), pools[0]["ports_total"].as_u64().map(|all| all - 4));
+        // Nobody inside has this endpoint: no answer, and a counter.
+        let stranger = home.server.within(|| Ok(UdpSocket::bind("0.0.0.0:0")?))?;
+        wait_until("the uninvited to be counted", PATIENCE, || {
+            stranger.send_to(b"?", SocketAddr::new(seen[0], 9))?;
+            Ok(1.0 <= router.metric("millrace_nat_denied_total{reason=\"no-mapping\"}")?)
+        })
+    });
+}
+
+#[test]
+fn tcp_through_nat_is_quick_both_ways() {
+    test(|lab| {
+        let (home, router) = home(lab, SHARED, "")?;
+        let there = Iperf::new(&home.alice, &home.server, Home::SERVER);
+        for (way, run) in [("there", there.clone()), ("back", there.reverse())] {
+            let result = run.run()?;
+            assert!(30.0 < result.mbits(), "{way}: {result:?}");
+        }
+        assert_eq!(router.count("frames", "lost")?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn nat_forwards_and_statics_are_reached_from_both_sides() {
+    test(|lab| {
+        let rest = "[[nat.forward]]\nprotocol = \"tcp\"\noutside = \"wan:8080\"\ninside = \"10.0.2.2:80\"\n\
+                    [[nat.forward]]\nprotocol = \"tcp\"\noutside = \"wan:9000-9003\"\ninside = \"10.0.2.2:7000\"\n\
+                    [[nat.static]]\noutside = \"192.0.2.99\"\ninside = \"10.0.2.2\"\n";
+        let (home, router) = home(lab, SHARED, rest)?;
+        for port in [80, 7002] {
+            echo_peer(&home.bob, &format!("0.0.0.0:{port}"))?;
+        }
+        for outside in ["192.0.2.1:8080", "192.0.2.1:9002", "192.0.2.99:80"] {
+            let seen =
+                seen_by(&home.server, outside).with_context(|| format!("from outside to {outside}"))?;
+            assert_eq!(seen.ip(), Home::SERVER.parse::<Ipv4Addr>()?, "{outside}");
+            // RFC 4787 REQ-9: from inside too, and with the external source address.
+            let seen = seen_by(&home.alice, outside).with_context(|| format!("from inside to {outside}"))?;
+            assert_eq!(seen.ip(), Home::WAN.parse::<Ipv4Addr>()?, "{outside}");
+        }
+        let ping = Ping::new(&home.server, "192.0.2.99").run()?;
+        assert_eq!(ping.received, 3, "{ping:?}");
+        let mappings = router.show("nat mappings --inside 10.0.2.2 --protocol tcp")?;
+        let origins: Vec<_> =
+            mappings.as_array().into_iter().flatten().filter_map(|m| m["origin"].as_str()).collect();
+        assert!(origins.contains(&"forward") && origins.contains(&"static"), "{mappings}");
+        Ok(())
+    });
+}
+
+#[test]
+fn nat_two_hosts_inside_meet_by_their_outside_endpoints() {
+    test(|lab| {
+        let (home, _router) = home(lab, SHARED, "")?;
+        let socket = |node: &Node| {
+            let socket = node.within(|| Ok(UdpSocket::bind("0.0.0.0:0")?))?;
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            Ok::<_, anyhow::Error>(socket)
+        };
+        let (alice, bob, server) = (socket(&home.alice)?, socket(&home.bob)?, socket(&home.server)?);
+        let rendezvous = SocketAddr::new(Home::SERVER.parse()?, server.local_addr()?.port());
+        // Each tells the server, which sees the endpoint that the other is to speak to.
+        let outside = |socket: &UdpSocket| -> Result<SocketAddr> {
+            let mut seen = None;
+            wait_until("the server to hear", PATIENCE, || {
+                socket.send_to(b"here", rendezvous)?;
+                seen = server.recv_from(&mut [0; 16]).ok().map(|(_, from)| from);
+                Ok(seen.is_some())
+            })?;
+            seen.context("heard")
+        };
+        let (of_alice, of_bob) = (outside(&alice)?, outside(&bob)?);
+        assert_eq!(of_alice.ip(), of_bob.ip());
+        let mut heard = None;
+        wait_until("bob to hear alice", PATIENCE, || {
+            alice.send_to(b"hello", of_bob)?;
+            heard = bob.recv_from(&mut [0; 16]).ok().map(|(_, from)| from);
+            Ok(heard.is_some())
+        })?;
+        assert_eq!(heard, Some(of_alice), "RFC 4787 REQ-9: the external source address");
+        Ok(())
+    });
+}
+
+#[test]
+fn nat_tells_the_path_mtu_and_translates_fragments() {
+    test(|lab| {
+        let (home, router) = home(lab, SHARED, "")?;
+        // A narrow network behind the server's router is played by the server's own link.
+        for size in [1472, 3000] {
+            let ping = Ping::new(&home.alice, Home::SERVER).size(size).dont_fragment(false).run()?;
+            assert_eq!(ping.received, 3, "{size} bytes: {ping:?}");
+        }
+        home.router.ip("link set wan mtu 1400")?;
+        home.server.ip("link set eth0 mtu 1400")?;
+        wait_until("the router to know the MTU", PATIENCE, || {
+            let interfaces = router.show("interfaces")?;
+            Ok(interfaces.as_array().into_iter().flatten().any(|i| i["name"] == "wan" && i["mtu"] == 1400))
+        })?;
+        let over = Ping::new(&home.alice, Home::SERVER).size(1400).dont_fragment(true).count(1).run()?;
+        assert_eq!(
+            over.errors.first().map(|(_, words)| words.as_str()),
+            Some("Frag needed and DF set (mtu = 1400)"),
+            "{over:?}"
+        );
+        let result = Iperf::new(&home.alice, &home.server, Home::SERVER).run()?;
+        assert!(5.0 < result.mbits(), "{result:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn nat_exhaustion_is_said_and_spares_who_has_a_port() {
+    test(|lab| {
+        let pool = "addresses = [\"192.0.2.8\"]\nports = \"2048-2111\"\nfiltering = \"address-dependent\"";
+        let (home, router) = home(lab, pool, "")?;
+        let server = home.server.within(|| Ok(UdpSocket::bind("0.0.0.0:5000")?))?;
+        server.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let to: SocketAddr = "192.0.2.2:5000".parse()?;
+        let sockets: Vec<UdpSocket> =
+            home.alice.within(|| (0..80).map(|_| Ok(UdpSocket::bind("0.0.0.0:0")?)).collect())?;
+        for socket in &sockets {
+            // The neighbour is learnt on the way, and held packets are few.
+            socket.send_to(b"x", to)?;
+            let _ = server.recv_from(&mut [0; 8]);
+        }
+        let refused = router.metric("millrace_nat_refused_total{reason=\"pool-exhausted\"}")?;
+        assert!(16.0 <= refused, "{refused}");
+        let free = router.metric("millrace_nat_pool_ports_free{pool=\"wan\",protocol=\"udp\"}")?;
+        assert!(free < 1.0, "{free}");
+        sockets[0].send_to(b"still", to)?;
+        let mut bytes = [0; 8];
+        wait_until("the first flow to go on", PATIENCE, || {
+            Ok(server.recv_from(&mut bytes).is_ok_and(|(len, _)| &bytes[..len] == b"still"))
+        })?;
+        Ok(())
+    });
+}
+
+#[test]
+fn nat_behind_nat() {
+    test(|lab| {
+        // alice – router – isp – far: both translate.
+        let home = Home::new(lab)?;
+        let far = lab.node("far")?;
+        lab.link(home.server.end("uplink", "198.51.100.1/24"), far.end("eth0", "198.51.100.2/24"))?;
+        let default = "[[static]]\nprefix = \"0.0.0.0/0\"\nvia = [\"192.0.2.2\"]\n";
+        let _router = Router::start(&home.router, &Home::config(SHARED, default))?;
+        let isp = "[[interface]]\nname = \"eth0\"\nnat = \"inside\"\n[[interface]]\nname = \"uplink\"\nnat = \"outside\"\n\
+                   [nat]\n[[nat.pool]]\nname = \"isp\"\ninterface = \"uplink\"\n\
+                   [[nat.source]]\nfrom = \"192.0.2.0/24\"\npool = \"isp\"\n";
+        let isp = Router::start(&home.server, &millrace_lab::config(&[], isp))?;
+        echo_peer(&far, "0.0.0.0:80")?;
+        let seen = seen_by(&home.alice, "198.51.100.2:80")?;
+        ensure!(seen.ip() == "198.51.100.1".parse::<Ipv4Addr>()?, "{seen}");
+        let mappings = isp.show("nat mappings --protocol tcp")?;
+        assert!(
+            mappings[0]["inside"].as_str().is_some_and(|inside| inside.starts_with("192.0.2.1:")),
+            "{mappings}"
+        );
+        let trace = Traceroute::run(&home.alice, "198.51.100.2", &[])?;
+        let expected = ["10.0.1.1", "192.0.2.2", "198.51.100.2"];
+        let hops: Vec<Option<Ipv4Addr>> = expected.iter().map(|hop| hop.parse().ok()).collect();
+        assert_eq!(trace.hops, hops, "{}", trace.text);
+        Ok(())
+    });
+}
