@@ -17,8 +17,8 @@ use millrace_xsk::{
 
 use crate::captures::Captures;
 use crate::control_link::{
-    CaptureOrder, DataplaneConfig, FlowHash, Forwarding, IcmpSource, InterfaceConfig, Mode, MssClamp, NatRole, OnFailure,
-    Queues, Urpf,
+    CaptureOrder, DataplaneConfig, FlowHash, Forwarding, IcmpSource, InterfaceConfig, Mode, MssClamp,
+    NatRole, OnFailure, Queues, Urpf,
 };
 use crate::crew::{self, Crew, CrewError, Style};
 use crate::filters::{FilterError, Filters};
