@@ -113,6 +113,7 @@ struct Path<'m, F> {
     fragments: Vec<F>,
     nat: Option<Nat>,
     nat_wait: NatWait<F>,
+    nat_columns: nat::Columns,
 }
 
 /// The burst in columns. Entries beyond the frames of the burst are of bursts before.
@@ -123,7 +124,6 @@ struct Burst {
     destinations: [u32; BURST],
     groups: [GroupId; BURST],
     hops: [Hop; BURST],
-    nat: nat::Columns,
 }
 
 /// What the stages of one call share.
@@ -180,6 +180,7 @@ impl<'m, F: Frame> Engine<'m, F> {
             fragments: Vec::with_capacity(ip_fragment::MAX_FRAGMENTS),
             nat: None,
             nat_wait: NatWait::new(config.seed),
+            nat_columns: nat::Columns::EMPTY,
         };
         Self { path, burst: Burst::EMPTY }
     }
@@ -220,15 +221,11 @@ impl<'m, F: Frame> Engine<'m, F> {
     ) {
         let Self { path, burst } = self;
         burst.parse(now, path, ports, rx, !legs.is_empty());
-        let nat = ports.has_nat();
-        if nat {
+        if ports.has_nat() {
             burst.nat_input(path, (now, ports), rx, legs);
         }
         shell.lap(Stage::Parse);
         burst.look_up(path, rx);
-        if nat {
-            burst.nat_output(path, (now, ports));
-        }
         shell.lap(Stage::LookUp);
         let mut cx = Cx::new(now, ports, shell);
         let mut sent = 0;
@@ -330,7 +327,6 @@ impl Burst {
         destinations: [0; BURST],
         groups: [GroupId::NONE; BURST],
         hops: [Hop::Local; BURST],
-        nat: nat::Columns::EMPTY,
     };
 
     /// Pass 1: headers are read and routes asked for. Sources are checked where a port wants it.

@@ -38,8 +38,9 @@ pub(crate) struct Packet {
 pub(crate) enum Plan {
     /// Nothing.
     None,
-    /// It came from inside: translated if it leaves by an outside port.
-    Leaving,
+    /// It came from inside: translated if it leaves by an outside port. With its place in the burst while that lasts, for
+    /// what has been read of it.
+    Leaving(Option<u8>),
     /// It leaves with this source and these ports, and with the packet's `dst` as its destination.
     /// A gateway sees it before, if its session is named.
     Rewrite { src: u32, src_port: u16, dst_port: u16, gateway: Option<SessionId> },

@@ -40,6 +40,7 @@ pub use bulk::Bulk;
 pub use group::{Buckets, Group, GroupSpec, MAX_MEMBERS};
 pub use id::{AdjacencyId, GroupId};
 pub use memory::{Geometry, LayoutError, Memory, Owned, Slices, Words};
+pub use prefetch::prefetch;
 pub use quiescence::{Quiescence, Quiescent};
 pub use reader::Reader;
 pub use writer::{Neighbor, Refusal, Resolution, Stats, Writer};

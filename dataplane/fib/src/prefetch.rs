@@ -2,7 +2,7 @@
 
 /// Fetches the line of `target`, or does nothing where the architecture has no stable way to say so.
 #[inline(always)]
-pub(crate) fn prefetch<T>(target: &T) {
+pub fn prefetch<T>(target: &T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -15,6 +15,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// The first whose prefix holds the inside address decides.
     pub sources: Vec<Source>,
+    /// Destinations to which nothing is translated (RFC 6888 REQ-6).
+    pub exempt: Vec<Exemption>,
     pub forwards: Vec<Forward>,
     pub statics: Vec<Static>,
     /// Outside addresses that the host has too: their ports are told of by
@@ -95,6 +97,14 @@ pub enum SourceAction {
     Pool(u16),
     /// Routed as it is.
     Exempt,
+}
+
+/// Where packets from inside go as they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exemption {
+    pub to: Prefix,
+    /// Protocol and remote ports; any where there are none.
+    pub ports: Option<(u8, RangeInclusive<u16>)>,
 }
 
 /// A port, or a range of ports, of an outside address that belongs to an inside endpoint.

@@ -58,11 +58,10 @@ impl Index {
         size_of_val::<[Bucket]>(&self.buckets)
     }
 
-    /// Reads the home bucket of `hash`, so that it is in the cache when the look-up comes.
+    /// The home bucket of `hash`, to be fetched before the look-up comes.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) {
-        // black_box keeps the read although nothing comes of it.
-        std::hint::black_box(self.buckets[self.home(hash)].used);
+    pub(crate) fn line(&self, hash: u64) -> &impl Sized {
+        &self.buckets[self.home(hash)]
     }
 
     /// The value that a look-up of `hash` will most likely be about.

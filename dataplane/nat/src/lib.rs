@@ -9,8 +9,8 @@
 //!
 //! A **mapping** gives an inside endpoint one outside endpoint whomever it speaks to; **sessions** are the
 //! conversations through it and carry the remote endpoint, the TCP state and the timer. A packet of a known session is one
-//! hash look-up, made in three passes over a burst so that its cache misses overlap ([`Nat::probe`], [`Nat::approach`],
-//! [`Nat::translate_known`]); everything else takes the slow path, which decides, allocates and refuses
+//! hash look-up, made in three passes over a burst so that its cache misses overlap ([`Nat::probe`],
+//! [`Nat::approach`], [`Nat::translate_known`]); everything else takes the slow path, which decides, allocates and refuses
 //! ([`Nat::translate`]).
 //!
 //! A [`Nat`] is one *shard*: it belongs to one worker, and nothing in it is shared. [`Slices`] deals the outside ports to
@@ -63,7 +63,7 @@ mod table;
 mod tcp_state;
 
 pub use config::{
-    Allocation, Config, Filtering, Forward, Gateways, Limits, PerProtocol, Pool, Refusal, Source,
+    Allocation, Config, Exemption, Filtering, Forward, Gateways, Limits, PerProtocol, Pool, Refusal, Source,
     SourceAction, Static, TimerTooShort, Timers,
 };
 pub use flow::{Endpoint, Flow, Tcp, protocol};
@@ -73,6 +73,6 @@ pub use nat::{
 pub use ports::Slices;
 pub use reconfigure::Kept;
 pub use state::{BadState, State};
-pub use table::{Probe, SessionId, Side};
+pub use table::{Guess, Probe, SessionId, Side};
 pub use tcp_state::{Direction, TcpState, TcpTimer};
 pub use views::{Cursor, MappingKind, MappingView, PoolView, SessionView, SubscriberView};

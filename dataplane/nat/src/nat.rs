@@ -1,12 +1,13 @@
 //! One shard of NAT: what becomes of a packet.
 
 use core::hash::BuildHasher;
+use core::ops::RangeInclusive;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use millrace_net::Instant;
 
 use crate::alg::Controls;
-use crate::config::{Config, Filtering, SourceAction};
+use crate::config::{Config, Exemption, Filtering, SourceAction};
 use crate::expiry::Wheel;
 use crate::flow::{Endpoint, Flow, Hasher, Tcp, protocol};
 use crate::packet::Datagram;
@@ -14,7 +15,7 @@ use crate::permission::Permissions;
 use crate::pool::Pool;
 use crate::ports::{Kind, Slices};
 use crate::rng::Rng;
-use crate::table::{Mappings, Origin, Probe, SessionId, Sessions, Side, Subscribers};
+use crate::table::{Guess, Mappings, Origin, Probe, SessionId, Sessions, Side, Subscribers};
 use crate::tcp_state::{Direction, TcpTimer};
 
 /// What becomes of a packet.
@@ -150,6 +151,8 @@ pub struct Nat {
     pub(crate) port_changes: VecDeque<PortChange>,
     pub(crate) seed: u64,
     pub(crate) rng: Rng,
+    /// The last time that was told.
+    now: Instant,
     pub(crate) now_secs: u32,
     pub(crate) totals: Totals,
 }
@@ -227,6 +230,7 @@ impl Nat {
             port_changes: VecDeque::new(),
             seed,
             rng: Rng::new(seed ^ 0x5851_f42d_4c95_7f2d),
+            now,
             now_secs,
             totals: Totals::default(),
             config,
@@ -271,31 +275,45 @@ impl Nat {
         self.outside_classes & class(addr) != 0 && self.outside.contains_key(&addr)
     }
 
-    /// First pass over a burst: where the packet's session is looked for. Begins to fetch the index.
+    /// First pass over a burst: where the packet's session is looked for.
     #[inline]
     pub fn probe(&self, side: Side, flow: &Flow) -> Probe {
-        let probe = self.sessions.probe(side, flow);
-        self.sessions.touch_index(probe);
-        probe
+        self.sessions.probe(side, flow)
     }
 
-    /// Second pass: begins to fetch the session.
+    /// The line of the index that a probe is looked for in: for the caller to fetch, in the first pass.
     #[inline]
-    pub fn approach(&self, probe: Probe) {
-        self.sessions.touch_session(probe);
+    pub fn index_line(&self, probe: Probe) -> &impl Sized {
+        self.sessions.index_line(probe)
     }
 
-    /// Third pass, for nearly every packet: the translation of a packet whose session is there. `None`: ask
+    /// The second pass: which session a probe most likely finds. [`Nat::session_line`] is then to be fetched.
+    #[inline]
+    pub fn approach(&self, probe: Probe) -> Guess {
+        Guess { probe, id: self.sessions.guess(probe) }
+    }
+
+    /// The session of a guess.
+    #[inline]
+    pub fn session_line(&self, guess: Guess) -> Option<&impl Sized> {
+        guess.id.map(|id| self.sessions.slab.get(id))
+    }
+
+    /// The third pass, for nearly every packet: the translation of a packet whose session is there. `None`: ask
     /// [`Nat::translate`].
     #[inline]
     pub fn translate_known(
         &mut self,
         now: Instant,
-        probe: Probe,
+        guess: Guess,
         flow: &Flow,
         tcp: Option<Tcp>,
     ) -> Option<Rewrite> {
-        let id = self.sessions.find(probe, flow)?;
+        let probe = guess.probe;
+        let id = match guess.id {
+            Some(id) if self.sessions.is_it(probe, flow, id) => id,
+            Some(_) | None => self.sessions.find(probe, flow)?,
+        };
         self.advance(now);
         match probe.side() {
             // Hairpinning takes a second session.
@@ -435,6 +453,17 @@ impl Nat {
         rule.map(|s| s.action)
     }
 
+    /// Whether nothing is translated on its way to this packet's destination (RFC 6888 REQ-6).
+    pub fn exempts_destination(&self, flow: &Flow) -> bool {
+        let holds = |e: &Exemption| {
+            let ports = |(protocol, ports): &(u8, RangeInclusive<u16>)| {
+                *protocol == flow.protocol && ports.contains(&flow.dst.port)
+            };
+            flow.dst.addr & e.to.mask() == e.to.bits() && e.ports.as_ref().is_none_or(ports)
+        };
+        self.config.exempt.iter().any(holds)
+    }
+
     /// Whether packets of this inside address leave as they are.
     pub fn exempts(&self, inside: u32) -> bool {
         !self.statics.contains_key(&inside) && self.source_action(inside) == Some(SourceAction::Exempt)
@@ -484,7 +513,7 @@ impl Nat {
     }
 
     /// RFC 7422, forward: the outside address and ports of an inside address.
-    pub fn deterministic(&self, inside: u32) -> Option<(u32, core::ops::RangeInclusive<u16>)> {
+    pub fn deterministic(&self, inside: u32) -> Option<(u32, RangeInclusive<u16>)> {
         self.pools.iter().find_map(|p| p.deterministic(inside).map(|(at, range)| (p.address(at), range)))
     }
 
@@ -501,6 +530,9 @@ impl Nat {
     fn outbound(&mut self, flow: &Flow, tcp: Option<Tcp>) -> Verdict {
         if let Some(id) = self.sessions.outbound(flow) {
             return Verdict::Translate(self.send(id, flow, tcp));
+        }
+        if self.exempts_destination(flow) {
+            return Verdict::Bypass;
         }
         let mapping = match self.mapping_for(flow, tcp) {
             Ok(mapping) => mapping,
@@ -559,7 +591,10 @@ impl Nat {
 
     #[inline]
     pub(crate) fn advance(&mut self, now: Instant) {
-        self.now_secs = self.now_secs.max(secs(now));
+        if self.now != now {
+            self.now = now;
+            self.now_secs = self.now_secs.max(secs(now));
+        }
     }
 
     #[inline]
@@ -581,14 +616,22 @@ impl Nat {
     pub(crate) fn see(&mut self, id: u32, direction: Direction, tcp: Option<Tcp>) {
         let s = self.sessions.slab.get_mut(id);
         // RFC 4787 REQ-6: what goes out keeps the mapping; what comes in only if the operator says so. TCP's timers are
-        // for an idle connection, whichever side speaks (RFC 5382 §5).
-        if direction == Direction::Out || self.config.timers.inbound_refresh || s.protocol == protocol::TCP {
+        // for an idle connection, whichever side speaks (RFC 5382 §5). A line that need not be written stays clean.
+        if s.refreshed != self.now_secs
+            && (direction == Direction::Out
+                || self.config.timers.inbound_refresh
+                || s.protocol == protocol::TCP)
+        {
             s.refreshed = self.now_secs;
         }
         if let Some(segment) = tcp {
             let before = s.tcp;
-            s.tcp = before.after(direction, segment);
-            if s.tcp.timer() != before.timer() {
+            let after = before.after(direction, segment);
+            if after == before {
+                return;
+            }
+            s.tcp = after;
+            if after.timer() != before.timer() {
                 // The deadline may have moved nearer than the slot the session lies in.
                 let slot = s.slot;
                 s.refreshed = self.now_secs;

@@ -95,18 +95,23 @@ pub fn parse(side: Side, ip: &[u8]) -> Parsed {
 }
 
 /// Writes new endpoints into a packet that [`parse`] gave a flow for.
+#[inline]
 pub fn rewrite(ip: &mut [u8], src: Endpoint, dst: Endpoint) {
-    let Some((header, layout)) = layout(ip) else { return };
-    let (protocol, old_src, old_dst) = (header.protocol().0, header.src_bits(), header.dst_bits());
-    write_addresses(ip, src.addr, dst.addr);
-    if layout.fragment_offset != 0 {
-        return;
-    }
-    let payload = &mut ip[layout.header_len..];
-    // What the transport checksum covers besides the ports.
+    let Ok((mut header, rest)) = Ipv4::split_mut(ip) else { return };
+    let (old_src, old_dst) = (header.src_bits(), header.dst_bits());
+    // What the sums over header and pseudo header have more, and less.
     let addresses =
         Sum::ZERO.double_word(!old_src).double_word(src.addr).double_word(!old_dst).double_word(dst.addr);
-    write_ports(payload, protocol, src.port, dst.port, addresses);
+    let check = addresses.word(!header.checksum()).checksum();
+    header.set_checksum(check);
+    header.set_src(Ipv4Addr::from_bits(src.addr));
+    header.set_dst(Ipv4Addr::from_bits(dst.addr));
+    let options = usize::from(header.header_len()).saturating_sub(ipv4::LEN);
+    if header.fragment().offset_bytes() == 0
+        && let Some(payload) = rest.get_mut(options..)
+    {
+        write_ports(payload, header.protocol().0, src.port, dst.port, addresses);
+    }
 }
 
 /// Writes new addresses into a later fragment: all there is to change in it.
@@ -190,8 +195,24 @@ fn write_addresses(ip: &mut [u8], src: u32, dst: u32) {
     header.set_checksum(check);
 }
 
+/// The flow of a whole TCP or UDP packet whose header has been read already: `payload` is what follows it. `None` where
+/// that is too short, or of another protocol: [`parse`] says what it is.
+#[inline]
+pub fn plain_flow(protocol: u8, src: u32, dst: u32, payload: &[u8]) -> Option<(Flow, Option<Tcp>)> {
+    let tcp = match protocol {
+        protocol::UDP if udp::LEN <= payload.len() => None,
+        protocol::TCP => Some(Tcp::from_flags(tcp::Tcp::new_checked(payload).ok()?.flags().0)),
+        _ => return None,
+    };
+    let [a, b, c, d] = *payload.first_chunk()?;
+    let src = Endpoint { addr: src, port: u16::from_be_bytes([a, b]) };
+    let dst = Endpoint { addr: dst, port: u16::from_be_bytes([c, d]) };
+    Some((Flow { protocol, src, dst }, tcp))
+}
+
 /// Ports, or the query identifier, and the checksum over them as far as it is there: of a quoted packet there may be
 /// eight bytes only.
+#[inline]
 fn write_ports(payload: &mut [u8], protocol: u8, src_port: u16, dst_port: u16, addresses: Sum) {
     match protocol {
         protocol::TCP | protocol::UDP => {
@@ -233,16 +254,16 @@ fn layout(ip: &[u8]) -> Option<(Ipv4<&[u8; ipv4::LEN]>, Layout)> {
     Some((header, Layout { header_len, fragment_offset }))
 }
 
-/// Echo, timestamp, information and address mask, with their replies: an identifier is in the second word (RFC 792,
-/// RFC 950). RFC 5508 REQ-1 names the first two; REQ-10 lets others be.
+/// Echo, timestamp and address mask, with their replies: an identifier is in the second word (RFC 792, RFC 950). RFC 5508
+/// REQ-10 says that information requests should not be supported.
 const fn has_query_id(kind: icmp::Kind) -> bool {
-    matches!(kind.0, 0 | 8 | 13..=18)
+    matches!(kind.0, 0 | 8 | 13 | 14 | 17 | 18)
 }
 
-/// RFC 5508 §4: destination unreachable, source quench, time exceeded, parameter problem. Redirects are between
-/// neighbours and not translated (§7.1).
+/// RFC 5508 REQ-10: destination unreachable, time exceeded, parameter problem. No source quench, and no redirects: these
+/// are between neighbours.
 const fn is_error(kind: icmp::Kind) -> bool {
-    matches!(kind.0, 3 | 4 | 11 | 12)
+    matches!(kind.0, 3 | 11 | 12)
 }
 
 const fn query_id(rest: u32) -> u16 {

@@ -31,6 +31,27 @@ impl Probe {
     }
 }
 
+/// A probe and the session that it most likely finds: a session that has ended since, or another one, is told apart when
+/// it is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Guess {
+    pub(crate) probe: Probe,
+    pub(crate) id: Option<u32>,
+}
+
+impl Guess {
+    /// None yet.
+    #[inline]
+    pub const fn none(probe: Probe) -> Self {
+        Self { probe, id: None }
+    }
+
+    #[inline]
+    pub const fn probe(self) -> Probe {
+        self.probe
+    }
+}
+
 /// One conversation through a mapping. A cache line.
 #[repr(C, align(64))]
 #[derive(Clone, Debug)]
@@ -272,31 +293,33 @@ impl Table<Session> {
         Probe { side, hash: self.hasher.session(flow.protocol, near, remote) }
     }
 
-    /// Brings the index line of a probe into the cache.
+    /// The index line of a probe.
     #[inline]
-    pub(crate) fn touch_index(&self, probe: Probe) {
-        self.index(probe.side).touch(probe.hash);
+    pub(crate) fn index_line(&self, probe: Probe) -> &impl Sized {
+        self.index(probe.side).line(probe.hash)
     }
 
-    /// Brings the session of a probe, as far as the index tells, into the cache.
+    /// The session of a probe, as far as the index tells.
     #[inline]
-    pub(crate) fn touch_session(&self, probe: Probe) {
-        if let Some(id) = self.index(probe.side).likely(probe.hash) {
-            std::hint::black_box(self.slab.get(id).live);
-        }
+    pub(crate) fn guess(&self, probe: Probe) -> Option<u32> {
+        self.index(probe.side).likely(probe.hash)
     }
 
     /// The session of the packet that the probe was made of.
     #[inline]
     pub(crate) fn find(&self, probe: Probe, flow: &Flow) -> Option<u32> {
-        self.index(probe.side).get(probe.hash, |id| {
-            let s = self.slab.get(id);
-            let (near, remote) = match probe.side {
-                Side::Inside => (s.inside == flow.src, s.remote == flow.dst),
-                Side::Outside => (s.outside == flow.dst, s.remote == flow.src),
-            };
-            near && remote && s.protocol == flow.protocol
-        })
+        self.index(probe.side).get(probe.hash, |id| self.is_it(probe, flow, id))
+    }
+
+    /// Whether a session is the one of the packet that the probe was made of.
+    #[inline]
+    pub(crate) fn is_it(&self, probe: Probe, flow: &Flow, id: u32) -> bool {
+        let s = self.slab.get(id);
+        let (near, remote) = match probe.side {
+            Side::Inside => (s.inside == flow.src, s.remote == flow.dst),
+            Side::Outside => (s.outside == flow.dst, s.remote == flow.src),
+        };
+        near && remote && s.protocol == flow.protocol && s.live
     }
 
     /// The session of a packet that goes out.

@@ -170,3 +170,28 @@ fn broken_errors_are_malformed() {
     }
     assert_eq!(packet::parse(Side::Outside, &ip[..20 + 8 + 24]), Parsed::Malformed, "cut short");
 }
+
+#[test]
+fn rfc5508_req3_options_of_the_quoted_packet_are_traversed() {
+    let (src, dst) = (Endpoint { addr: 0x0a00_0001, port: 9 }, Endpoint { addr: 0xc633_6401, port: 53 });
+    let mut quoted = Vec::new();
+    let mut header = etherparse::Ipv4Header::new(
+        8,
+        64,
+        etherparse::IpNumber::UDP,
+        src.addr().octets(),
+        dst.addr().octets(),
+    )
+    .expect("short");
+    header.options = [148, 4, 0, 0].into();
+    header.header_checksum = header.calc_header_checksum();
+    header.write(&mut quoted).expect("a Vec takes everything");
+    quoted.extend([0, 9, 0, 53, 0, 8, 0, 0]);
+    let mut ip = Vec::new();
+    PacketBuilder::ipv4([192, 0, 2, 1], [10, 0, 0, 1], 60)
+        .icmpv4(Icmpv4Type::TimeExceeded(icmpv4::TimeExceededCode::TtlExceededInTransit))
+        .write(&mut ip, &quoted)
+        .expect("a Vec takes everything");
+    let flow = Flow { protocol: protocol::UDP, src, dst };
+    assert_eq!(packet::parse(Side::Outside, &ip), Parsed::IcmpError { quoted: flow });
+}

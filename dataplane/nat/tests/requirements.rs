@@ -6,8 +6,8 @@ use core::ops::RangeInclusive;
 use std::collections::HashSet;
 
 use millrace_nat::{
-    Allocation, Config, Cursor, Denied, Endpoint, ErrorRewrite, ErrorVerdict, Event, Filtering, Flow,
-    Forward, Limits, Nat, PerProtocol, Pool, Refused, Side, Slices, Source, SourceAction, Static, Tcp,
+    Allocation, Config, Cursor, Denied, Endpoint, ErrorRewrite, ErrorVerdict, Event, Exemption, Filtering,
+    Flow, Forward, Limits, Nat, PerProtocol, Pool, Refused, Side, Slices, Source, SourceAction, Static, Tcp,
     Timers, Verdict, protocol,
 };
 use millrace_net::{Instant, Prefix};
@@ -210,9 +210,9 @@ fn rfc4787_req9_hairpinning_with_the_external_source_address() {
     let Verdict::Translate(back) = back else { panic!("{back:?}") };
     assert_eq!((back.src, back.dst), (server, ep("192.168.0.5:4000")));
     let flow = Flow { protocol: protocol::UDP, src: ep("192.168.0.5:4000"), dst: server };
-    let probe = bed.nat.probe(Side::Inside, &flow);
+    let guess = bed.nat.approach(bed.nat.probe(Side::Inside, &flow));
     assert_eq!(
-        bed.nat.translate_known(Instant::from_secs(1000), probe, &flow, None),
+        bed.nat.translate_known(Instant::from_secs(1000), guess, &flow, None),
         None,
         "takes two sessions"
     );
@@ -232,9 +232,9 @@ fn a_known_packet_is_translated_alike_on_both_paths() {
     ] {
         let dst = if side == Side::Outside { outside } else { ep(dst) };
         let flow = Flow { protocol: protocol::UDP, src: ep(src), dst };
-        let probe = bed.nat.probe(side, &flow);
-        bed.nat.approach(probe);
-        let fast = bed.nat.translate_known(now, probe, &flow, None);
+        let guess = bed.nat.approach(bed.nat.probe(side, &flow));
+        assert_eq!(bed.nat.session_line(guess).is_some(), known, "{src} -> {dst}");
+        let fast = bed.nat.translate_known(now, guess, &flow, None);
         assert_eq!(fast.is_some(), known, "{src} -> {dst}");
         if let Some(fast) = fast {
             assert_eq!(bed.nat.translate(now, side, &flow, None), Verdict::Translate(fast));
@@ -547,4 +547,102 @@ fn clearing_ends_what_matches_and_nothing_else() {
     assert_eq!(bed.counts(), (3, 3, 3));
     bed.wait(1000);
     assert_eq!(bed.counts(), (0, 0, 0));
+}
+
+#[test]
+fn rfc6888_req6_no_translation_to_some_destinations() {
+    let mut config = config(pool(&["203.0.113.8"]));
+    config.exempt = vec![
+        Exemption { to: prefix("198.51.100.0/25"), ports: None },
+        Exemption { to: prefix("0.0.0.0/0"), ports: Some((protocol::TCP, 179..=180)) },
+    ];
+    let mut bed = Bed::new(config);
+    let inside = ep("192.168.0.5:4000");
+    for (protocol, remote, exempt) in [
+        (protocol::UDP, "198.51.100.127:53", true),
+        (protocol::UDP, "198.51.100.128:53", false),
+        (protocol::TCP, "198.51.100.200:179", true),
+        (protocol::TCP, "198.51.100.200:181", false),
+        (protocol::UDP, "198.51.100.200:179", false),
+        (protocol::UDP, "198.51.100.1:9", true),
+    ] {
+        let tcp = (protocol == protocol::TCP).then_some(SYN);
+        let verdict = bed.send(Side::Inside, protocol, inside, ep(remote), tcp);
+        assert_eq!(verdict == Verdict::Bypass, exempt, "{protocol} {remote}: {verdict:?}");
+    }
+}
+
+/// RFC 4787 REQ-11: the same at any load; nothing depends on what was there before.
+#[test]
+fn rfc4787_req11_behaviour_does_not_change_with_load() {
+    let filtering = PerProtocol::same(Filtering::AddressDependent);
+    let mut bed = Bed::new(config(Pool { filtering, ports: 1024..=3071, ..pool(&["203.0.113.8"]) }));
+    let first = bed.udp_out("192.168.0.5:4000", "198.51.100.1:53");
+    let mut refused = 0;
+    for n in 0..3000u16 {
+        let src = Endpoint { addr: ep("192.168.1.1:0").addr + u32::from(n % 50), port: 1000 + n };
+        if bed.send(Side::Inside, protocol::UDP, src, ep("198.51.100.9:9"), None)
+            == Verdict::Refuse(Refused::PoolExhausted)
+        {
+            refused += 1;
+        }
+        assert_eq!(bed.udp_out("192.168.0.5:4000", "198.51.100.1:53"), first);
+        assert_eq!(bed.udp_in("198.51.100.2:53", first), Verdict::Deny(Denied::Filtered));
+    }
+    assert!(900 < refused, "the pool was exhausted on the way: {refused}");
+}
+
+/// No two live mappings share an outside endpoint, and what goes out comes back, whatever is made and ends in between.
+#[test]
+fn endpoints_are_never_shared_while_sessions_come_and_go() {
+    let mut config = config(Pool { ports: 1024..=1279, ..pool(&["203.0.113.8", "203.0.113.9"]) });
+    config.timers.port_quarantine = 0;
+    let mut bed = Bed::new(config);
+    let mut state = 12345u32;
+    let mut random = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    for _ in 0..20_000 {
+        let host = ep("192.168.0.0:0").addr + random(40);
+        let src = Endpoint { addr: host, port: 2000 + u16::try_from(random(20)).expect("small") };
+        let protocol = if random(2) == 0 { protocol::UDP } else { protocol::TCP };
+        let tcp = (protocol == protocol::TCP).then_some(SYN);
+        if let Verdict::Translate(r) = bed.send(Side::Inside, protocol, src, ep("198.51.100.1:53"), tcp) {
+            let back = bed.send(Side::Outside, protocol, ep("198.51.100.1:53"), r.src, tcp);
+            assert!(matches!(back, Verdict::Translate(b) if b.dst == src), "{back:?}");
+        }
+        if random(10) == 0 {
+            bed.wait(u64::from(random(60)));
+            let mut seen = HashSet::new();
+            bed.nat.mappings_page(Cursor::default(), 10_000, |m| {
+                assert!(seen.insert((m.protocol, m.outside)), "{} is shared", m.outside);
+            });
+        }
+    }
+    bed.wait(10_000);
+    assert_eq!(bed.counts(), (0, 0, 0));
+    let pools: Vec<_> = bed.nat.pools().map(|p| (p.free, p.size)).collect();
+    assert!(pools.iter().all(|(free, size)| free.tcp == *size && free.udp == *size), "{pools:?}");
+}
+
+#[test]
+fn rfc5508_req2_query_sessions_live_sixty_seconds() {
+    let mut bed = Bed::new(config(pool(&["203.0.113.8"])));
+    let sent = bed.send(Side::Inside, protocol::ICMP, ep("192.168.0.5:77"), ep("198.51.100.1:0"), None);
+    assert!(matches!(sent, Verdict::Translate(_)));
+    bed.wait(59);
+    assert_eq!(bed.counts(), (1, 1, 1));
+    bed.wait(1);
+    assert_eq!(bed.counts(), (0, 0, 0));
+}
+
+#[test]
+fn rfc6888_req3_pools_need_not_be_contiguous() {
+    let addresses = ["203.0.113.8", "198.18.7.1", "203.0.113.200"];
+    let mut bed = Bed::new(config(pool(&addresses)));
+    let used: HashSet<String> = (1..=9)
+        .map(|host| bed.udp_out(&format!("192.168.0.{host}:1"), "198.51.100.1:53").addr().to_string())
+        .collect();
+    assert_eq!(used, addresses.map(str::to_owned).into());
 }

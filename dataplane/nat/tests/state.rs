@@ -68,12 +68,12 @@ fn converse(nat: &mut Nat) -> Vec<(Flow, Endpoint)> {
 /// Every conversation goes on in both directions as it was.
 fn goes_on(nat: &mut Nat, made: &[(Flow, Endpoint)]) {
     for (flow, outside) in made {
-        let probe = nat.probe(Side::Inside, flow);
-        let sent = nat.translate_known(NOW, probe, flow, None).expect("a session");
+        let guess = nat.approach(nat.probe(Side::Inside, flow));
+        let sent = nat.translate_known(NOW, guess, flow, None).expect("a session");
         assert_eq!(sent.src, *outside, "{flow:?}");
         let answer = Flow { protocol: flow.protocol, src: flow.dst, dst: *outside };
-        let probe = nat.probe(Side::Outside, &answer);
-        assert_eq!(nat.translate_known(NOW, probe, &answer, None).expect("a session").dst, flow.src);
+        let guess = nat.approach(nat.probe(Side::Outside, &answer));
+        assert_eq!(nat.translate_known(NOW, guess, &answer, None).expect("a session").dst, flow.src);
     }
 }
 
@@ -227,8 +227,8 @@ fn a_configuration_keeps_what_still_fits() {
         change(&mut new);
         let kept = nat.reconfigure(NOW, new, Slices::new(1, 64));
         for ((flow, outside), expected) in made.iter().zip(expected) {
-            let probe = nat.probe(Side::Inside, flow);
-            let sent = nat.translate_known(NOW, probe, flow, Some(Tcp { ack: true, ..Tcp::default() }));
+            let guess = nat.approach(nat.probe(Side::Inside, flow));
+            let sent = nat.translate_known(NOW, guess, flow, Some(Tcp { ack: true, ..Tcp::default() }));
             assert_eq!(sent.map(|r| r.src), expected.then_some(*outside), "{name}: {flow:?}");
         }
         assert_eq!(kept.sessions_ended != 0, expected.contains(&false), "{name}");

@@ -289,7 +289,7 @@ impl<F: Frame> Path<'_, F> {
         port: PortId,
         next_hop: Ipv4Addr,
     ) -> Verdict {
-        match self.hold(cx, port, next_hop, Held { packet: *packet, frame, own: false }) {
+        match self.hold(cx, port, next_hop, Held { packet: packet.alone(), frame, own: false }) {
             Ok(()) => Verdict::Hold,
             Err(frame) => self.discard(cx, frame, DropReason::HoldFull),
         }

@@ -9,15 +9,17 @@
 //!   all else                              as if NAT were not there
 //! ```
 //!
-//! Sessions are looked for by the burst, in three passes: the index, the session, the translation. What is not known then
+//! Sessions are looked for by the burst, in three passes: the index, the session, the translation. What is not known
+//! then
 //! takes the slow path: one that comes from outside before its route is looked up, one that goes out after it has passed
 //! every check that could refuse it, so that a packet that never leaves makes no session.
 //!
 //! It fails closed. What comes from inside leaves by an outside port translated, exempt, or not at all; also while there
 //! is no configuration.
 
+use millrace_fib::prefetch;
 use millrace_nat::packet::{self, Parsed};
-use millrace_nat::{Flow, Probe, Refusal, Side, Tcp};
+use millrace_nat::{Flow, Guess, Refusal, Side, Tcp};
 use millrace_net::{Instant, PortId};
 
 use super::{BURST, Burst, Cx, Path};
@@ -38,7 +40,7 @@ const EXPIRE_STEPS: usize = 512;
 pub(super) struct Known {
     flow: Flow,
     tcp: Option<Tcp>,
-    probe: Probe,
+    guess: Guess,
 }
 
 /// What NAT has read of a burst. Entries beyond the frames of the burst are of bursts before.
@@ -66,15 +68,18 @@ impl Burst {
     ) {
         self.probe(path, ports, rx, legs);
         let Some(nat) = &mut path.nat else { return };
-        for known in self.nat.known.iter().take(rx.len()).flatten() {
-            nat.approach(known.probe);
+        let columns = &mut path.nat_columns;
+        for known in columns.known.iter_mut().take(rx.len()).flatten() {
+            known.guess = nat.approach(known.guess.probe());
+            if let Some(line) = nat.session_line(known.guess) {
+                prefetch(line);
+            }
         }
         for (at, (_, frame)) in rx.iter_mut().enumerate().take(BURST) {
             let bit = 1 << at;
             let packet = &mut self.packets[at];
-            let decided = if self.nat.outside & bit != 0 {
-                let known =
-                    self.nat.known[at].and_then(|k| nat.translate_known(now, k.probe, &k.flow, k.tcp));
+            let decided = if columns.outside & bit != 0 {
+                let known = columns.known[at].and_then(|k| nat.translate_known(now, k.guess, &k.flow, k.tcp));
                 match known {
                     Some(rewrite) => {
                         packet.translate(&rewrite);
@@ -82,7 +87,7 @@ impl Burst {
                     }
                     None => arrive(nat, &mut path.nat_wait, (now, ports), (packet, frame), legs.get(at)),
                 }
-            } else if self.nat.inside & bit != 0 && nat.is_outside_address(packet.dst) {
+            } else if columns.inside & bit != 0 && nat.is_outside_address(packet.dst) {
                 hairpin(nat, &mut path.nat_wait, (now, ports), packet, frame)
             } else {
                 continue;
@@ -94,56 +99,58 @@ impl Burst {
     }
 
     /// Reads the endpoints of what has come from a side of NAT, and asks for its part of the index.
-    fn probe<F: Frame>(&mut self, path: &Path<'_, F>, ports: &Ports, rx: &[(PortId, F)], legs: &[Leg]) {
-        (self.nat.inside, self.nat.outside) = (0, 0);
-        for (at, (in_port, frame)) in rx.iter().enumerate().take(BURST) {
-            self.nat.known[at] = None;
+    fn probe<F: Frame>(&mut self, path: &mut Path<'_, F>, ports: &Ports, rx: &[(PortId, F)], legs: &[Leg]) {
+        let columns = &mut path.nat_columns;
+        (columns.inside, columns.outside) = (0, 0);
+        let mut port = PortId(0);
+        let mut port_side = ports.nat_side(port);
+        for ((at, (in_port, frame)), number) in rx.iter().enumerate().take(BURST).zip(0u8..) {
+            columns.known[at] = None;
             if self.decided[at].is_some() {
                 continue;
+            }
+            if *in_port != port {
+                port = *in_port;
+                port_side = ports.nat_side(port);
             }
             let packet = &mut self.packets[at];
             let leg = legs.get(at);
             packet.handed = leg.is_some_and(|leg| *leg != Leg::Gather);
-            let side = match (leg, ports.nat_side(*in_port)) {
+            let side = match (leg, port_side) {
                 (Some(Leg::Hairpinned), _) | (_, NatSide::Outside) => Side::Outside,
                 (_, NatSide::Inside) => Side::Inside,
                 (_, NatSide::Neither) => continue,
             };
             match side {
                 Side::Inside => {
-                    packet.nat = Plan::Leaving;
-                    self.nat.inside |= 1 << at;
+                    packet.nat = Plan::Leaving(Some(number));
+                    columns.inside |= 1 << at;
                 }
-                Side::Outside => self.nat.outside |= 1 << at,
+                Side::Outside => columns.outside |= 1 << at,
             }
             let Some(nat) = &path.nat else { continue };
-            if let Parsed::Flow { flow, tcp, fragment: None } = packet::parse(side, packet.ip(frame.data())) {
-                self.nat.known[at] = Some(Known { flow, tcp, probe: nat.probe(side, &flow) });
+            if let Some((flow, tcp)) = endpoints(side, packet, frame.data()) {
+                let probe = nat.probe(side, &flow);
+                prefetch(nat.index_line(probe));
+                columns.known[at] = Some(Known { flow, tcp, guess: Guess::none(probe) });
             }
         }
     }
+}
 
-    /// Between pass 2 and 3: packets of known sessions that leave from inside to outside.
-    #[inline(never)]
-    pub(super) fn nat_output<F: Frame>(&mut self, path: &mut Path<'_, F>, (now, ports): (Instant, &Ports)) {
-        let Some(nat) = &mut path.nat else { return };
-        let mut rest = self.nat.inside;
-        while rest != 0 {
-            let at = rest.trailing_zeros() as usize % BURST;
-            rest &= rest - 1;
-            let (Some(known), packet) = (&self.nat.known[at], &mut self.packets[at]) else { continue };
-            let out_port = match self.hops[at] {
-                Hop::Adjacency(id) => path.fib.adjacency(id).port,
-                Hop::Glean(port) => port,
-                Hop::Local | Hop::Refused(_) | Hop::Fault(_) | Hop::Elsewhere(_) | Hop::Wait(_) => continue,
-            };
-            if packet.nat == Plan::Leaving
-                && ports.nat_side(out_port) == NatSide::Outside
-                && let Some(rewrite) = nat.translate_known(now, known.probe, &known.flow, known.tcp)
-            {
-                packet.translate(&rewrite);
-            }
-        }
+/// The endpoints of a packet that may be of a known session: no fragment, no ICMP error.
+#[inline]
+fn endpoints(side: Side, packet: &Packet, frame: &[u8]) -> Option<(Flow, Option<Tcp>)> {
+    if packet.fragment.is_fragment() {
+        return None;
+    }
+    let plain = packet::plain_flow(packet.protocol.0, packet.src, packet.dst, packet.payload(frame));
+    if plain.is_some() {
+        return plain;
+    }
+    match packet::parse(side, packet.ip(frame)) {
+        Parsed::Flow { flow, tcp, fragment: None } => Some((flow, tcp)),
+        Parsed::Flow { .. } | Parsed::LaterFragment(_) | Parsed::IcmpError { .. } | Parsed::Malformed => None,
     }
 }
 
@@ -158,13 +165,15 @@ impl<F: Frame> Path<'_, F> {
         packet: &mut Packet,
         out_port: PortId,
     ) -> Result<(), Hop> {
-        if packet.nat == Plan::Leaving {
+        if let Plan::Leaving(place) = packet.nat {
             if cx.ports.nat_side(out_port) != NatSide::Outside {
                 return Ok(());
             }
-            match &mut self.nat {
-                Some(nat) => leave(nat, &mut self.nat_wait, cx.now, packet, frame)?,
-                None => return Err(Hop::Fault(DropReason::NatOff)),
+            let Some(nat) = &mut self.nat else { return Err(Hop::Fault(DropReason::NatOff)) };
+            let known = place.and_then(|at| *self.nat_columns.known.get(usize::from(at))?);
+            match known.and_then(|k| nat.translate_known(cx.now, k.guess, &k.flow, k.tcp)) {
+                Some(rewrite) => packet.translate(&rewrite),
+                None => leave(nat, &mut self.nat_wait, cx.now, packet, frame)?,
             }
         }
         if let Plan::Rewrite { src, src_port, dst_port, gateway } = packet.nat {
@@ -200,13 +209,13 @@ impl<F: Frame> Path<'_, F> {
         packet: &Packet,
         reason: DropReason,
     ) -> Verdict {
-        let side = if packet.nat == Plan::Leaving { Side::Inside } else { Side::Outside };
+        let side = if matches!(packet.nat, Plan::Leaving(_)) { Side::Inside } else { Side::Outside };
         let cause = match packet::parse(side, packet.ip(frame.data())) {
             Parsed::LaterFragment(datagram) => Cause::Fragment(Whose { side, datagram }),
             Parsed::Flow { flow, .. } => Cause::Syn(flow, reason),
             Parsed::IcmpError { .. } | Parsed::Malformed => return self.discard(cx, frame, reason),
         };
-        match self.nat_wait.admit(cx.now, *packet, frame, cause) {
+        match self.nat_wait.admit(cx.now, packet.alone(), frame, cause) {
             Ok(()) => {
                 self.counters.add_event(Event::NatWaiting, 1);
                 Verdict::Hold

@@ -189,7 +189,7 @@ fn decide<F>(
     if let Some(datagram) = fragment {
         let way = match (judged, packet.nat) {
             (Ok(()), Plan::Rewrite { src, .. }) => Way::Rewrite { src, dst: packet.dst },
-            (Ok(()), Plan::None | Plan::Leaving) => Way::Untouched,
+            (Ok(()), Plan::None | Plan::Leaving(_)) => Way::Untouched,
             (Err(Hop::Elsewhere(to)), _) => Way::Elsewhere(to, None),
             (Err(_), _) => Way::Refused,
         };
@@ -339,6 +339,15 @@ pub(crate) fn pass_gateway<F: Frame>(
 }
 
 impl Packet {
+    /// The packet outside its burst.
+    pub(crate) const fn alone(&self) -> Self {
+        let nat = match self.nat {
+            Plan::Leaving(_) => Plan::Leaving(None),
+            plan @ (Plan::None | Plan::Rewrite { .. }) => plan,
+        };
+        Self { nat, ..*self }
+    }
+
     #[inline]
     pub(crate) fn translate(&mut self, to: &Rewrite) {
         self.dst = to.dst.addr;

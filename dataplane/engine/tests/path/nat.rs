@@ -448,3 +448,87 @@ fn packets_find_the_worker_that_has_their_state() {
     }
     assert!(crossed > 5, "{crossed} hand-offs");
 }
+
+/// RFC 5508 REQ-7: queries to a one-to-one address from inside, and their answers.
+#[test]
+fn rfc5508_req7_queries_are_hairpinned_to_static_addresses() {
+    let memory = memory();
+    let mut router = Router::new(&memory);
+    router.neighbor(LAN, "192.0.2.30");
+    let mut config = config(POOL);
+    config.statics.push(Static { outside: addr("198.51.100.9"), inside: addr("192.0.2.30") });
+    install(&mut router, config);
+    let ping = datagram(ICMP, (CLIENT, 77), ("198.51.100.9", 0));
+    let there = pass(&mut router, LAN, &ping).expect("reaches the host");
+    assert_eq!((there.port, there.src.0, there.dst.0), (LAN, addr(POOL), addr("192.0.2.30")));
+    let mut answer = datagram(ICMP, ("192.0.2.30", there.dst.1), (POOL, 0));
+    answer.payload[0] = 0;
+    answer.payload[2..4].fill(0);
+    let sum = checksum(&answer.payload);
+    answer.payload[2..4].copy_from_slice(&sum.to_be_bytes());
+    let back = pass(&mut router, LAN, &answer).expect("is answered");
+    assert_eq!((back.src.0, back.dst), (addr("198.51.100.9"), (addr(CLIENT), 77)));
+}
+
+/// RFC 5508 REQ-10: kinds of messages that are translated, and that are not.
+#[test]
+fn rfc5508_req10_kinds_of_messages() {
+    for (kind, passes) in
+        [(8, true), (0, true), (13, true), (14, true), (4, false), (5, false), (15, false), (10, false)]
+    {
+        let memory = memory();
+        let mut router = Router::new(&memory);
+        install(&mut router, config(POOL));
+        let mut query = datagram(ICMP, (CLIENT, 77), (REMOTE, 0));
+        query.payload[0] = kind;
+        query.payload.extend([0; 8]); // as long as a timestamp
+        query.payload[2..4].fill(0);
+        let sum = checksum(&query.payload);
+        query.payload[2..4].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(pass(&mut router, LAN, &query).is_some(), passes, "type {kind}");
+    }
+}
+
+/// RFC 4787 REQ-13: a packet from inside that is too big is answered, or fragmented and translated.
+#[test]
+fn rfc4787_req13_too_big_packets_from_inside() {
+    let memory = memory();
+    let mut router = Router::new(&memory);
+    install(&mut router, config(POOL));
+    router.set_port(THIN, |port| port.nat = NatSide::Outside);
+    router.add_frames(8);
+    let big = |fragment| Datagram { fragment, payload: udp(4000, 53, 1000), ..Datagram::to("10.9.0.1") };
+    let told = pass(&mut router, LAN, &big(DF)).expect("an ICMP error");
+    assert_eq!((told.port, &told.data[..2], &told.data[6..8]), (LAN, &[3, 4][..], &576u16.to_be_bytes()[..]));
+    router.bench.tx.clear();
+    router.receive([(LAN, &big(0).on(LAN)[..])]);
+    assert_eq!(router.bench.tx.len(), 2);
+    for (port, frame) in &router.bench.tx {
+        decode(frame);
+        assert_eq!((*port, &frame[26..30]), (THIN, &addr(POOL).octets()[..]));
+    }
+}
+
+/// RFC 5508 REQ-5: a host inside, or a router there, complains of a packet from outside.
+#[test]
+fn errors_from_inside_leave_with_the_outside_address() {
+    let memory = memory();
+    let mut router = Router::new(&memory);
+    install(&mut router, config(POOL));
+    let sent = pass(&mut router, LAN, &datagram(UDP, (CLIENT, 4000), (REMOTE, 53))).expect("leaves");
+    let answer = datagram(UDP, (REMOTE, 53), (POOL, sent.src.1));
+    pass(&mut router, WAN, &answer).expect("comes home");
+    let quoted = router.bench.tx[0].1[14..].to_vec();
+    for complainant in [CLIENT, "192.0.2.20"] {
+        let mut payload = vec![3, 3, 0, 0, 0, 0, 0, 0];
+        payload.extend(&quoted);
+        let sum = checksum(&payload);
+        payload[2..4].copy_from_slice(&sum.to_be_bytes());
+        let (src, dst) = (addr(complainant), addr(REMOTE));
+        let error = Datagram { src, dst, protocol: ICMP, payload, ..Datagram::default() };
+        let told = pass(&mut router, LAN, &error).expect("leaves");
+        assert_eq!((told.port, told.src.0, told.dst.0), (WAN, addr(POOL), addr(REMOTE)));
+        assert_eq!(&told.data[..2], &[3, 3], "type and code are kept");
+        assert_eq!(told.data[8 + 12..], answer.bytes()[12..], "what the sender sent");
+    }
+}
