@@ -9,6 +9,7 @@
 //! believes in a setting that has no effect. Everything below trusts the types and checks nothing again.
 
 mod bfd;
+mod bgp;
 mod check;
 mod diff;
 mod filters;
@@ -22,6 +23,7 @@ mod problem;
 mod read;
 mod redistribute;
 mod reference;
+mod reference_bgp;
 mod reference_routing;
 mod rip;
 mod sections;
@@ -30,7 +32,7 @@ mod statics;
 pub use diff::{Change, Effect, diff};
 pub use key_chain::KeyChains;
 pub use model::{
-    Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Policy, Rip, Router, StaticRoute,
+    Bgp, Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Policy, Rip, Router, StaticRoute,
     StaticTarget, StaticVia,
 };
 pub use print::rule_conditions;

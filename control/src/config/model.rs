@@ -35,6 +35,8 @@ pub struct Config {
     pub policy: Policy,
     /// None: RIP does not run.
     pub rip: Option<Rip>,
+    /// None: BGP does not run.
+    pub bgp: Option<Bgp>,
 }
 
 /// `[policy]`: as it is carried out, and as it was written.
@@ -49,6 +51,18 @@ impl Policy {
     pub fn raw(&self) -> &raw::Policy {
         &self.raw
     }
+}
+
+/// `[bgp]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bgp {
+    pub machine: millrace_bgp::Config,
+    pub redistribute: Vec<Redistribute>,
+    /// Where neighbours are listened for.
+    pub port: u16,
+    /// Of routes of external and of internal neighbours: 1 to 255.
+    pub distance: u8,
+    pub distance_internal: u8,
 }
 
 /// `[rip]`
@@ -216,12 +230,9 @@ impl Config {
     pub fn distance(&self, protocol: Protocol) -> u8 {
         let configured = match protocol {
             Protocol::Rip => self.rip.as_ref().map(|rip| rip.distance),
-            Protocol::Local
-            | Protocol::Connected
-            | Protocol::Static
-            | Protocol::Ebgp
-            | Protocol::Ospf
-            | Protocol::Ibgp => None,
+            Protocol::Ebgp => self.bgp.as_ref().map(|bgp| bgp.distance),
+            Protocol::Ibgp => self.bgp.as_ref().map(|bgp| bgp.distance_internal),
+            Protocol::Local | Protocol::Connected | Protocol::Static | Protocol::Ospf => None,
         };
         configured.unwrap_or_else(|| protocol.distance())
     }

@@ -74,6 +74,9 @@ impl fmt::Display for Config {
             rip.fmt(f)?;
         }
         bfd(f, &self.bfd)?;
+        if let Some(bgp) = &self.bgp {
+            bgp.fmt(f)?;
+        }
         match &self.http {
             Some(http) => writeln!(f, "\n[http]\nlisten = \"{}\"", http.listen)?,
             None => writeln!(f, "\n# [http] absent: no TCP listener")?,

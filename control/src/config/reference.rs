@@ -5,6 +5,9 @@ mod nat;
 
 pub(super) use nat::{FILTERING, FORWARD, LOG, NAT, ONE_TO_ONE, POOL, SOURCE};
 
+pub(super) use super::reference_bgp::{
+    BGP, BGP_AGGREGATE, BGP_GROUP, BGP_NEIGHBOR, BGP_RANGE, BGP_REDISTRIBUTE,
+};
 use super::reference_routing::POLICY_PARTS;
 pub(super) use super::reference_routing::{
     KEY, KEY_CHAIN, POLICY, RIP, RIP_DEFAULT, RIP_INTERFACE, RIP_OFFSET, RIP_REDISTRIBUTE,
@@ -515,6 +518,12 @@ pub const SECTIONS: &[Section] = &[
     BFD,
     BFD_INTERFACE,
     BFD_NEIGHBOR,
+    BGP,
+    BGP_GROUP,
+    BGP_NEIGHBOR,
+    BGP_RANGE,
+    BGP_AGGREGATE,
+    BGP_REDISTRIBUTE,
     NAT,
     POOL,
     SOURCE,
@@ -531,7 +540,7 @@ pub(super) fn is_section(parent: &str, name: &str) -> bool {
 }
 
 /// Sections of later versions, refused with these words.
-pub(super) const NOT_BUILT: &[(&str, &str)] = &[("ospf", "OSPF"), ("bgp", "BGP")];
+pub(super) const NOT_BUILT: &[(&str, &str)] = &[("ospf", "OSPF")];
 
 /// The reference as a Markdown document.
 pub fn markdown() -> String {

@@ -113,6 +113,9 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
         };
         config.rip = super::rip::rip(reader, value, &around);
     }
+    if let Some(value) = document.get(reference::BGP.name) {
+        config.bgp = super::bgp::bgp(reader, value, &config.router, &config.policy.policies);
+    }
     check::interfaces(reader, &interfaces);
     filters::check(reader, &acls, &interfaces);
     check::statics(reader, &statics, &interfaces);

@@ -79,6 +79,7 @@ pub(super) fn local(app: Arc<App>) -> Router {
         .route("/api/v1/confirm", post(confirm))
         .route("/api/v1/rollback", post(rollback))
         .merge(nat::changing())
+        .route("/api/v1/bgp/clear", post(act))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
@@ -480,6 +481,18 @@ async fn protocol(
     let (name, what) = path.split_once('/').unwrap_or((path, ""));
     let query = protocols::host::Query { what: what.to_owned(), parameters: parameters(query)? };
     Ok(Json(within(reach(&app.handle, name).await?.show(query)).await?))
+}
+
+/// An order to a routing protocol: `/api/v1/NAME/ORDER`.
+async fn act(
+    State(app): Shared,
+    uri: Uri,
+    query: Parameters<BTreeMap<String, String>>,
+) -> Answer<serde_json::Value> {
+    let path = uri.path().strip_prefix("/api/v1/").unwrap_or_default();
+    let (name, what) = path.split_once('/').unwrap_or((path, ""));
+    let query = protocols::host::Query { what: what.to_owned(), parameters: parameters(query)? };
+    Ok(Json(within(reach(&app.handle, name).await?.act(query)).await?))
 }
 
 /// The running protocol of this name.

@@ -156,7 +156,7 @@ async fn perform(play: Play, mut commands: mpsc::Receiver<Command>, publish: wat
                 let rip = protocols::ROWS.iter().find(|row| row.name == "rip").unwrap();
                 _ = reply.send(vec![protocols::Reach::scripted(rip, rip_view)]);
             }
-            Command::Announce { .. } | Command::ProtocolDied { .. } => {}
+            Command::Announce { .. } | Command::Track { .. } | Command::ProtocolDied { .. } => {}
             Command::Bfd { reply } => _ = reply.send(bfd()),
             Command::Stop => return,
         }

@@ -45,6 +45,7 @@ const ACL: &[&str] = &["acl", "rule"];
 const WORKER: &[&str] = &["worker"];
 const POOL: &[&str] = &["pool"];
 const NEIGHBOR: &[&str] = &["interface", "neighbor"];
+const PEER: &[&str] = &["peer"];
 const PROCESS: &[&str] = &["process"];
 
 /// All of them, in the order of the output. Values are bytes, seconds and packets, never multiples.
@@ -318,6 +319,18 @@ pub const METRICS: &[Metric] = &[
         "Prefixes left alone because somebody else's route is there.",
     ),
     counter("millrace_kernel_errors_total", &[], "Changes the kernel refused."),
+    // -- BGP; names are those of frr_exporter with another prefix, where it has them
+    gauge("millrace_bgp_prefixes", &[], "Prefixes with a path, used or not."),
+    gauge("millrace_bgp_attribute_sets", &[], "Different sets of attributes."),
+    gauge("millrace_bgp_memory_bytes", &[], "What prefixes and attribute sets take, about."),
+    gauge("millrace_bgp_peer_state", PEER, "1 while the session is established."),
+    gauge("millrace_bgp_peer_uptime_seconds", PEER, "How long it is."),
+    gauge("millrace_bgp_peer_prefixes_received", PEER, "Paths the neighbour has told."),
+    gauge("millrace_bgp_peer_prefixes_accepted", PEER, "Of these, those the import policy takes."),
+    gauge("millrace_bgp_peer_prefixes_advertised", PEER, "Prefixes the neighbour is told."),
+    counter("millrace_bgp_peer_messages_received_total", PEER, "Messages of all kinds."),
+    counter("millrace_bgp_peer_messages_sent_total", PEER, "Messages of all kinds."),
+    counter("millrace_bgp_peer_flaps_total", PEER, "Sessions that ended."),
 ];
 
 /// The reference as a Markdown document.

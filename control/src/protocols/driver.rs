@@ -1,6 +1,7 @@
 //! The task around a machine. The same for every protocol.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ struct Driver<H: Hosted> {
     changes: Vec<Change>,
     watcher: Option<Watcher>,
     recorder: Recorder,
+    /// What the routes in `changes` and before have as mark.
+    mark: Option<u64>,
+    tracks: Vec<(Ipv4Addr, bool)>,
 }
 
 /// Starts the task of a protocol.
@@ -80,6 +84,8 @@ pub(super) fn start<H: Hosted>(host: H, row: &Row, start: Start) {
         changes: Vec::new(),
         watcher,
         recorder: Recorder::open(H::NAME, seed),
+        mark: None,
+        tracks: Vec::new(),
     };
     let task = tokio::spawn(driver.run(links, orders, received, sessions));
     tokio::spawn(async move {
@@ -165,6 +171,18 @@ impl<H: Hosted> Driver<H> {
             Order::Metrics { reply } => {
                 let _ = reply.send(self.host.metrics(&self.machine, &self.seen()));
             }
+            Order::NextHops(moved) => {
+                for (address, metric) in moved {
+                    if let Some(input) = H::next_hop(address, metric) {
+                        self.handle(input);
+                    }
+                }
+            }
+            Order::Installed(mark) => {
+                if let Some(input) = H::installed(mark) {
+                    self.handle(input);
+                }
+            }
             Order::Stop { .. } => {}
         }
     }
@@ -189,6 +207,8 @@ impl<H: Hosted> Driver<H> {
                 now: self.clock.now(),
                 watcher: self.watcher.as_ref(),
                 changes: &mut self.changes,
+                mark: &mut self.mark,
+                tracks: &mut self.tracks,
             };
             self.host.carry_out(output, &mut cx);
         }
@@ -244,6 +264,8 @@ impl<H: Hosted> Driver<H> {
             now: self.clock.now(),
             watcher: self.watcher.as_ref(),
             changes: &mut self.changes,
+            mark: &mut self.mark,
+            tracks: &mut self.tracks,
         };
         self.host.look_after(&mut cx);
     }
@@ -257,15 +279,21 @@ impl<H: Hosted> Driver<H> {
 
     /// Tells the routing table what has changed; waits while it has more to do than it can.
     async fn publish(&mut self) {
-        if self.changes.is_empty() {
+        if self.changes.is_empty() && self.mark.is_none() && self.tracks.is_empty() {
             return;
         }
         let Some(commands) = self.commands.upgrade() else { return };
+        // A runtime that is gone needs no routes.
+        if !self.tracks.is_empty() {
+            let gateways = std::mem::take(&mut self.tracks);
+            let _ = commands.send(Command::Track { run: self.run, gateways }).await;
+        }
         let mut changes = std::mem::take(&mut self.changes);
-        while !changes.is_empty() {
+        let mut mark = self.mark.take();
+        while !changes.is_empty() || mark.is_some() {
             let rest = changes.split_off(changes.len().min(BATCH));
-            // A runtime that is gone needs no routes.
-            let _ = commands.send(Command::Announce { run: self.run, changes }).await;
+            let mark = if rest.is_empty() { mark.take() } else { None };
+            let _ = commands.send(Command::Announce { run: self.run, changes, mark }).await;
             changes = rest;
         }
     }

@@ -42,6 +42,16 @@ pub trait Hosted: Send + Sized + 'static {
     /// What was announced, or was not, is not to be announced.
     fn withdraw(&mut self, prefix: Prefix) -> Option<Input<Self>>;
 
+    /// How far a next hop is that it follows; None: nothing leads there.
+    fn next_hop(_address: Ipv4Addr, _metric: Option<u32>) -> Option<Input<Self>> {
+        None
+    }
+
+    /// The dataplane has all routes up to this mark.
+    fn installed(_mark: u64) -> Option<Input<Self>> {
+        None
+    }
+
     /// Carries out what the machine asks for.
     fn carry_out(&mut self, output: Output<Self>, cx: &mut Cx<'_, Input<Self>>);
 
@@ -113,12 +123,24 @@ pub struct Cx<'a, I> {
     /// Watches neighbours by BFD; none unless [`Hosted::BFD`] says as whom.
     pub watcher: Option<&'a Watcher>,
     pub(super) changes: &'a mut Vec<Change>,
+    pub(super) mark: &'a mut Option<u64>,
+    pub(super) tracks: &'a mut Vec<(Ipv4Addr, bool)>,
 }
 
 impl<I> Cx<'_, I> {
     /// Tells the routing table. The candidates of the row's other protocols for that prefix go.
     pub fn route(&mut self, protocol: Protocol, change: RouteChange) {
         self.changes.push(Change { protocol, change });
+    }
+
+    /// Asks to be told, by [`Hosted::installed`], when the dataplane has all routes so far.
+    pub fn mark(&mut self, mark: u64) {
+        *self.mark = Some(mark);
+    }
+
+    /// Asks to be told, by [`Hosted::next_hop`], how far a gateway is; or not any longer.
+    pub fn track(&mut self, gateway: Ipv4Addr, wanted: bool) {
+        self.tracks.push((gateway, wanted));
     }
 }
 

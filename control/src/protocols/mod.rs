@@ -20,15 +20,19 @@
 //! A protocol runs while the configuration has its section. Everything live goes through whole states (the configuration,
 //! the link table), and machines compare: what is equal sends no packet and changes no route.
 
+pub mod bgp;
 pub mod feed;
 pub mod host;
 pub mod redistribute;
 pub mod rip;
 pub mod socket;
+pub mod tcp;
 
 pub(crate) mod driver;
+mod nexthops;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +68,7 @@ pub struct Row {
 }
 
 /// Every protocol, in the order of `show`.
-pub const ROWS: &[Row] = &[rip::ROW];
+pub const ROWS: &[Row] = &[rip::ROW, bgp::ROW];
 
 /// What the runtime asks of a protocol's task.
 #[derive(Debug)]
@@ -82,6 +86,10 @@ pub(crate) enum Order {
     Metrics {
         reply: oneshot::Sender<Vec<Sample>>,
     },
+    /// How far next hops are that it asked for, where that has changed.
+    NextHops(Vec<(Ipv4Addr, Option<u32>)>),
+    /// The dataplane has all routes up to this mark.
+    Installed(u64),
     /// Say goodbye to the neighbours, and end.
     Stop {
         done: oneshot::Sender<()>,
@@ -150,6 +158,8 @@ struct Running {
     run: RunId,
     reach: Reach,
     subscription: Subscription,
+    tracked: nexthops::Tracked,
+    marks: nexthops::Marks,
 }
 
 impl Protocols {
@@ -201,7 +211,13 @@ impl Protocols {
             config: Arc::clone(config),
             links: Arc::clone(links),
         });
-        Running { run, reach: Reach { row, orders }, subscription }
+        Running {
+            run,
+            reach: Reach { row, orders },
+            subscription,
+            tracked: nexthops::Tracked::default(),
+            marks: nexthops::Marks::default(),
+        }
     }
 
     /// The interfaces have changed.
@@ -215,6 +231,37 @@ impl Protocols {
     pub(crate) fn follow_routes(&mut self, rib: &Rib, changed: &[millrace_net::Prefix]) {
         for running in self.running.values_mut() {
             running.subscription.follow(rib, changed);
+            let moved = running.tracked.look(rib);
+            if !moved.is_empty() {
+                let _ = running.reach.orders.send(Order::NextHops(moved));
+            }
+        }
+    }
+
+    fn running(&mut self, run: RunId) -> Option<&mut Running> {
+        self.running.values_mut().find(|running| running.run == run)
+    }
+
+    /// A protocol follows next hops, or does not any longer; it is told at once how far they are.
+    pub(crate) fn track(&mut self, run: RunId, gateways: &[(Ipv4Addr, bool)], rib: &Rib) {
+        let Some(running) = self.running(run) else { return };
+        let known = running.tracked.change(gateways, rib);
+        let _ = running.reach.orders.send(Order::NextHops(known));
+    }
+
+    /// What a protocol has announced so far has this mark.
+    pub(crate) fn mark(&mut self, run: RunId, mark: u64) {
+        if let Some(running) = self.running(run) {
+            running.marks.put(mark);
+        }
+    }
+
+    /// Tells protocols which of their routes the dataplane has. `drained`: the table has been told up to this generation.
+    pub(crate) fn acknowledge(&mut self, drained: Option<u64>, has: impl Fn(u64) -> bool) {
+        for running in self.running.values_mut() {
+            if let Some(mark) = running.marks.take(drained, &has) {
+                let _ = running.reach.orders.send(Order::Installed(mark));
+            }
         }
     }
 

@@ -333,6 +333,13 @@ pub enum Command {
     Announce {
         run: RunId,
         changes: Vec<Change>,
+        /// The protocol is told when the dataplane has these and all before.
+        mark: Option<u64>,
+    },
+    /// Next hops a protocol wants to be told of, or not any longer.
+    Track {
+        run: RunId,
+        gateways: Vec<(Ipv4Addr, bool)>,
     },
     /// A protocol's task has ended by itself.
     ProtocolDied {

@@ -267,6 +267,16 @@ impl Session {
         )
     }
 
+    /// The number of what was sent last.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether the dataplane has everything up to this number.
+    pub(super) fn has(&self, generation: u64) -> bool {
+        self.tells() && generation <= self.acked
+    }
+
     /// Sends the next part of the whole table.
     pub(super) fn resync(&mut self, rib: &Rib) {
         let numbers = self.numbers;

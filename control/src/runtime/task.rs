@@ -212,6 +212,9 @@ impl Runtime {
             self.mirror.follow(&self.rib, &deltas);
             self.protocols.follow_routes(&self.rib, &settled);
         }
+        self.protocols.acknowledge(self.rib.is_idle().then(|| self.session.generation()), |generation| {
+            self.session.has(generation)
+        });
         if self.rib.is_idle() && (self.sweeps || self.protocols.grace() <= self.now().since(Instant::ZERO)) {
             self.sweeps = true;
             self.session.sweep();
@@ -323,7 +326,13 @@ impl Runtime {
             Command::Protocols { reply } => {
                 let _ = reply.send(self.protocols.reach());
             }
-            Command::Announce { run, changes } => self.take_routes(run, changes),
+            Command::Announce { run, changes, mark } => {
+                self.take_routes(run, changes);
+                if let Some(mark) = mark {
+                    self.protocols.mark(run, mark);
+                }
+            }
+            Command::Track { run, gateways } => self.protocols.track(run, &gateways, &self.rib),
             Command::ProtocolDied { run } => {
                 self.protocols.died(run, &self.config, &self.table, &mut self.rib);
             }

@@ -41,7 +41,7 @@ const CRATES: &[(&str, &str, Kind, &[&str])] = &[
     ("millrace-proto", "control/proto", Pure, &["net"]),
     ("millrace-rip", "control/rip", Pure, &["net", "proto", "policy"]),
     ("millrace-ospf", "control/ospf", Pure, &["net", "proto", "policy"]),
-    ("millrace-bgp", "control/bgp", Pure, &["net", "proto", "policy"]),
+    ("millrace-bgp", "control/bgp", Pure, &["net", "proto", "policy", "rib"]),
     ("millrace-bfd", "control/bfd", Pure, &["net", "proto"]),
     ("millrace-sim", "control/sim", Pure, &["net", "proto", "policy", "rip", "ospf", "bgp", "bfd", "rib"]),
     (

@@ -2,6 +2,7 @@
 
 mod bfd;
 mod filters;
+pub(super) mod bgp;
 pub(super) mod nat;
 mod policy;
 mod rip;
@@ -56,6 +57,14 @@ pub(super) enum What {
     Nat {
         #[command(subcommand)]
         what: nat::Nat,
+    },
+    /// BGP: its neighbours, and the routes they tell
+    Bgp {
+        #[command(subcommand)]
+        what: Option<bgp::Bgp>,
+        /// JSON for programs
+        #[arg(long, global = true)]
+        json: bool,
     },
     /// Neighbours that are watched by BFD
     Bfd(Json),
@@ -151,6 +160,9 @@ pub(super) fn show(client: &Client, what: &What, out: &mut Out) -> Result<Exit, 
         What::Nexthops(json) => either(client, "nexthops", *json, out, tables::nexthops),
         What::Neighbors(json) => either(client, "neighbors", *json, out, tables::neighbors),
         What::Nat { what } => nat::show(client, what, out),
+        What::Bgp { what, json } => {
+            bgp::show(client, what.as_ref().unwrap_or(&bgp::Bgp::Summary), *json, out)
+        }
         What::Bfd(json) => either(client, "bfd", *json, out, bfd::bfd),
         What::Acl { name, json } => {
             let path = match name {

@@ -71,6 +71,14 @@ pub(in crate::cli) enum Clear {
         #[command(subcommand)]
         what: ClearNat,
     },
+    /// A BGP session, or what it has told
+    Bgp {
+        #[command(flatten)]
+        what: super::bgp::Clear,
+        /// JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -209,7 +217,10 @@ pub(super) fn show(client: &Client, what: &Nat, out: &mut Out) -> Result<(), Err
 }
 
 pub(in crate::cli) fn clear(client: &Client, what: &Clear, out: &mut Out) -> Result<Exit, Error> {
-    let Clear::Nat { what: ClearNat::Sessions { filter, json } } = what;
+    let (filter, json) = match what {
+        Clear::Nat { what: ClearNat::Sessions { filter, json } } => (filter, json),
+        Clear::Bgp { what, json } => return super::bgp::clear(client, what, *json, out),
+    };
     let answer =
         client.post(&format!("/api/v1/{}", path("clear", filter.parameters(), None)), &json!(null))?;
     if json.json {
