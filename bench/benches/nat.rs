@@ -5,7 +5,7 @@
 //! at which sessions are set up, and bytes a session. What is timed is `Engine::process` alone, burst by burst; the frames
 //! are made before. Every figure is that of the quietest of several rounds: other work on the machine only adds to it.
 //!
-//! With `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` the tables lie in huge pages, as `millrace run` has them.
+//! With `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` the tables lie in huge pages, where the kernel has some.
 
 use std::error::Error;
 use std::net::Ipv4Addr;

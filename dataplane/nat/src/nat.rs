@@ -301,7 +301,7 @@ impl Nat {
 
     /// The third pass, for nearly every packet: the translation of a packet whose session is there. `None`: ask
     /// [`Nat::translate`].
-    #[inline]
+    #[inline(always)]
     pub fn translate_known(
         &mut self,
         now: Instant,
@@ -597,14 +597,14 @@ impl Nat {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, id: u32, flow: &Flow, tcp: Option<Tcp>) -> Rewrite {
         self.see(id, Direction::Out, tcp);
         let s = self.sessions.slab.get(id);
         Rewrite { src: s.outside, dst: flow.dst, gateway: s.gateway.then_some(SessionId(id)) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&mut self, id: u32, flow: &Flow, tcp: Option<Tcp>) -> Rewrite {
         self.see(id, Direction::In, tcp);
         let s = self.sessions.slab.get(id);

@@ -134,7 +134,8 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new(capacity: u32) -> Self {
-        Self { records: Vec::new(), free: Vec::new(), capacity }
+        // Address space, not memory: a table that moved as it grew would hold up the packets of that moment.
+        Self { records: Vec::with_capacity(capacity as usize), free: Vec::new(), capacity }
     }
 
     pub(crate) fn insert(&mut self, record: T) -> Option<u32> {
@@ -279,7 +280,7 @@ impl<R: Record> Table<R> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.slab.records.capacity() * size_of::<R>() + self.by_inside.bytes() + self.by_outside.bytes()
+        self.slab.records.len() * size_of::<R>() + self.by_inside.bytes() + self.by_outside.bytes()
     }
 }
 

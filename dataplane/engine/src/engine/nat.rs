@@ -172,6 +172,10 @@ impl<F: Frame> Path<'_, F> {
             let Some(nat) = &mut self.nat else { return Err(Hop::Fault(DropReason::NatOff)) };
             let known = place.and_then(|at| *self.nat_columns.known.get(usize::from(at))?);
             match known.and_then(|k| nat.translate_known(cx.now, k.guess, &k.flow, k.tcp)) {
+                Some(rewrite) if rewrite.gateway.is_none() => {
+                    packet::rewrite(packet.ip_mut(frame.data_mut()), rewrite.src, rewrite.dst);
+                    return Ok(());
+                }
                 Some(rewrite) => packet.translate(&rewrite),
                 None => leave(nat, &mut self.nat_wait, cx.now, packet, frame)?,
             }
