@@ -69,6 +69,9 @@ bench: setup ## The benchmarks, and the load time of the whole Internet's table 
 	$(SUDO) env MILLRACE_DATA="$${MILLRACE_DATA:-$(abspath ../shared/data)}" $(TARGET)/release/lab full-table >$(TARGET)/full-table.md
 	mv $(TARGET)/full-table.md bench/results/full-table.md
 	cat bench/results/full-table.md
+	$(SUDO) $(TARGET)/release/lab nat >$(TARGET)/nat.md
+	mv $(TARGET)/nat.md bench/results/nat.md
+	cat bench/results/nat.md
 
 soak: setup ## TCP and UDP through a router for a minute: no frame may be lost
 	@$(CARGO) build --release --workspace --bins

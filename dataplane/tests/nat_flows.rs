@@ -257,3 +257,46 @@ fn nat_behind_nat() {
         Ok(())
     });
 }
+
+#[test]
+fn nat_flows_are_handed_to_the_worker_that_owns_them() {
+    test(|lab| {
+        let home = Home::new(lab)?;
+        let config = Home::config(SHARED, "");
+        let line = config.lines().find(|line| line.starts_with("workers")).context("a line")?;
+        let router = Router::start(&home.router, &config.replace(line, "workers = [0, 1]"))?;
+        let server = home.server.within(|| Ok(UdpSocket::bind("0.0.0.0:5000")?))?;
+        std::thread::spawn(move || {
+            let mut bytes = [0; 64];
+            while let Ok((len, from)) = server.recv_from(&mut bytes) {
+                let _ = server.send_to(&bytes[..len], from);
+            }
+        });
+        // A veth has one queue, so one worker receives all: the flows of every other address are the other one's.
+        let to: SocketAddr = "192.0.2.2:5000".parse()?;
+        for last in 10..26 {
+            let address = format!("10.0.1.{last}");
+            home.alice.ip(&format!("address add {address}/24 dev eth0"))?;
+            let socket = home.alice.within(|| Ok(UdpSocket::bind((address.as_str(), 0))?))?;
+            socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+            let mut bytes = [0; 64];
+            wait_until("an answer", PATIENCE, || {
+                socket.send_to(address.as_bytes(), to)?;
+                Ok(socket.recv(&mut bytes).is_ok_and(|len| &bytes[..len] == address.as_bytes()))
+            })
+            .with_context(|| address.clone())?;
+        }
+        let sessions = router.show("nat sessions --protocol udp")?;
+        let sessions = sessions.as_array().context("a list")?;
+        let of = |worker: u64| sessions.iter().filter(|session| session["worker"] == worker).count();
+        assert_eq!((of(0) + of(1), sessions.len()), (16, 16));
+        assert!(of(0) != 0 && of(1) != 0, "{sessions:?}");
+        let mut outside: Vec<_> = sessions.iter().map(|session| session["outside"].to_string()).collect();
+        outside.sort_unstable();
+        outside.dedup();
+        assert_eq!(outside.len(), 16, "no endpoint twice");
+        assert!(16 <= router.count("verdicts", "handoff")?);
+        assert_eq!((router.count("drops", "nat-handoff")?, router.count("frames", "lost")?), (0, 0));
+        Ok(())
+    });
+}

@@ -175,3 +175,90 @@ fn limits(limits: &api::NatLimits, workers: usize) -> nat::Limits {
 pub(crate) fn range_name(range: &RangeInclusive<u16>) -> String {
     format!("{}-{}", range.start(), range.end())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// eth0 has 192.0.2.2, and 203.0.113.12 is an address of the host too.
+    struct Played;
+
+    impl Addresses for Played {
+        fn of_interface(&self, name: &str) -> Option<Ipv4Addr> {
+            (name == "eth0").then_some(Ipv4Addr::new(192, 0, 2, 2))
+        }
+
+        fn is_local(&self, address: Ipv4Addr) -> bool {
+            [Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(203, 0, 113, 12)].contains(&address)
+        }
+    }
+
+    fn pool(name: &str, addresses: api::NatAddresses) -> api::NatPool {
+        api::NatPool {
+            name: name.into(),
+            addresses,
+            ports: (1024, 65535),
+            host_ports: vec![(8080, 8080)],
+            filtering: api::NatPerProtocol::default(),
+            allocation: api::NatAllocation::Random,
+        }
+    }
+
+    fn addr(text: &str) -> Ipv4Addr {
+        text.parse().unwrap()
+    }
+
+    fn wanted() -> api::NatConfig {
+        let range = (addr("203.0.113.8"), addr("203.0.113.15"));
+        api::NatConfig {
+            pools: vec![
+                pool("shared", api::NatAddresses::Interface("eth0".into())),
+                pool("alone", api::NatAddresses::Ranges(vec![range])),
+                pool("absent", api::NatAddresses::Interface("eth9".into())),
+            ],
+            sources: vec![
+                api::NatSource { from: "10.9.0.0/16".parse().unwrap(), pool: None },
+                api::NatSource { from: "10.0.0.0/8".parse().unwrap(), pool: Some("alone".into()) },
+            ],
+            forwards: vec![api::NatForward {
+                protocol: 6,
+                outside: api::NatOutside::Interface("eth9".into()),
+                outside_ports: (80, 80),
+                inside: addr("10.0.0.1"),
+                inside_port: 80,
+            }],
+            statics: vec![api::NatStatic { outside: addr("203.0.113.9"), inside: addr("10.0.0.9") }],
+            ..api::NatConfig::default()
+        }
+    }
+
+    #[test]
+    fn names_become_numbers_and_addresses_find_their_owners() {
+        let plan = plan(&wanted(), 1, &Played, &HostPorts::default());
+        let [shared, alone, absent] = plan.config.pools.as_slice() else { panic!("three pools") };
+        assert_eq!(shared.addresses, [addr("192.0.2.2")]);
+        assert_eq!(alone.addresses.len(), 7, "one is one-to-one");
+        assert!(!alone.addresses.contains(&addr("203.0.113.9")));
+        assert!(absent.addresses.is_empty());
+        assert_eq!(plan.problems.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true]);
+        let actions: Vec<_> = plan.config.sources.iter().map(|source| source.action).collect();
+        assert_eq!(actions, [nat::SourceAction::Exempt, nat::SourceAction::Pool(1)]);
+        assert!(plan.config.forwards.is_empty(), "its interface has no address");
+        assert_eq!(plan.config.shared, [addr("192.0.2.2"), addr("203.0.113.12")]);
+        assert_eq!(plan.alone.len(), 7, "six of the pool, and the one-to-one address");
+        assert_eq!(
+            plan.config.host_ports.len(),
+            4,
+            "one range, two pools, TCP and UDP: {:?}",
+            plan.config.host_ports
+        );
+    }
+
+    #[test]
+    fn limits_are_shared_out() {
+        for (workers, expected) in [(1, 1 << 20), (2, (1 << 19) + (1 << 16) + 1)] {
+            let plan = plan(&wanted(), workers, &Played, &HostPorts::default());
+            assert_eq!(plan.config.limits.sessions, expected, "{workers} workers");
+        }
+    }
+}

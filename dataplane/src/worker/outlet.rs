@@ -450,6 +450,20 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_another_shard_are_handed_over_with_their_leg() {
+        let umem = Umem::new(UmemConfig { frames: 64 }).unwrap();
+        let (mut outlet, inboxes, _) = outlet(&umem);
+        let to = |worker| engine::Handoff { worker, leg: engine::Leg::Hairpinned };
+        let frame = outlet.take().unwrap();
+        outlet.hand_off(to(1), PortId(3), frame).unwrap();
+        let (port, frame, purpose) = inboxes[1].take().unwrap();
+        assert_eq!((port, purpose), (PortId(3), Purpose::Decide(engine::Leg::Hairpinned)));
+        let frame = outlet.hand_off(to(2), PortId(3), Packet(frame)).unwrap_err();
+        outlet.put(frame);
+        assert_eq!(umem.census().held, 0);
+    }
+
+    #[test]
     fn a_request_rings_the_clerk() {
         let umem = Umem::new(UmemConfig { frames: 64 }).unwrap();
         let (mut outlet, ..) = outlet(&umem);

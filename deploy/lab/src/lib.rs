@@ -24,6 +24,7 @@ mod traffic;
 mod wait;
 
 pub mod full_table;
+pub mod nat_bench;
 pub mod peers;
 pub mod soak;
 pub mod topology;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use millrace_lab::topology::{Chain, Line};
-use millrace_lab::{Lab, Node, Router, config, full_table, millrace, missing, soak, sweep};
+use millrace_lab::{Lab, Node, Router, config, full_table, millrace, missing, nat_bench, soak, sweep};
 
 use crate::paint::{Ink, Screen};
 
@@ -37,6 +37,12 @@ enum Command {
     },
     /// Loads the table of the whole Internet (MILLRACE_DATA) and prints what it took, as Markdown.
     FullTable,
+    /// Address translation beside nftables' masquerade over veth, as Markdown.
+    Nat {
+        /// Seconds for each of the figures
+        #[arg(long, default_value = "5")]
+        seconds: u64,
+    },
     /// Removes what killed labs have left behind.
     Clean,
 }
@@ -129,6 +135,18 @@ fn run(args: Args, screen: Screen) -> Result<bool> {
                 "the table took {:?}, longer than {FULL_TABLE:?}",
                 alone.start_to_fib
             );
+        }
+        Command::Nat { seconds } => {
+            let length = std::time::Duration::from_secs(seconds);
+            let rates = |by| -> Result<Vec<nat_bench::Rate>> {
+                nat_bench::FLOWS
+                    .iter()
+                    .map(|&flows| nat_bench::run(&Lab::new()?, by, flows, length))
+                    .collect()
+            };
+            let ours = rates(nat_bench::Translator::Millrace)?;
+            let theirs = rates(nat_bench::Translator::Nftables)?;
+            screen.line(nat_bench::markdown(&ours, &theirs).trim_end());
         }
         Command::Clean => {
             let swept = sweep();
