@@ -36,18 +36,24 @@ pub(super) fn changing() -> Router<Arc<App>> {
 }
 
 pub(super) async fn ask_stats(handle: &Handle) -> Result<nat::NatStats, ApiError> {
-    ask(handle, Query::NatStats, |body| match body {
-        ReplyBody::NatStats(stats) => Some(stats),
-        _ => None,
-    })
+    ask(
+        handle,
+        Query::NatStats,
+        |body| {
+            if let ReplyBody::NatStats(stats) = body { Some(stats) } else { None }
+        },
+    )
     .await
 }
 
 pub(super) async fn ask_pools(handle: &Handle) -> Result<Vec<nat::NatPoolReport>, ApiError> {
-    ask(handle, Query::NatPools, |body| match body {
-        ReplyBody::NatPools(pools) => Some(pools),
-        _ => None,
-    })
+    ask(
+        handle,
+        Query::NatPools,
+        |body| {
+            if let ReplyBody::NatPools(pools) = body { Some(pools) } else { None }
+        },
+    )
     .await
 }
 
@@ -140,9 +146,8 @@ impl Pages for SessionPages {
         while let Some(from) = self.cursor.0 {
             let limit = u32::try_from(limit).unwrap_or(u32::MAX);
             let query = Query::NatSessions { filter: self.filter.clone(), from, limit };
-            let page = ask(&self.handle, query, |body| match body {
-                ReplyBody::NatSessions(page) => Some(page),
-                _ => None,
+            let page = ask(&self.handle, query, |body| {
+                if let ReplyBody::NatSessions(page) = body { Some(page) } else { None }
             });
             let mut page = page.await?;
             self.cursor.0 = page.next;
@@ -171,9 +176,8 @@ impl Pages for MappingPages {
         while let Some(from) = self.cursor.0 {
             let limit = u32::try_from(limit).unwrap_or(u32::MAX);
             let query = Query::NatMappings { filter: self.filter.clone(), from, limit };
-            let page = ask(&self.handle, query, |body| match body {
-                ReplyBody::NatMappings(page) => Some(page),
-                _ => None,
+            let page = ask(&self.handle, query, |body| {
+                if let ReplyBody::NatMappings(page) = body { Some(page) } else { None }
             });
             let mut page = page.await?;
             self.cursor.0 = page.next;
@@ -233,9 +237,8 @@ async fn subscribers(
     query: Parameters<Top>,
 ) -> Answer<Vec<nat::NatSubscriber>> {
     let limit = parameters(query)?.limit.unwrap_or(TOP);
-    let subscribers = ask(app.handle(), Query::NatSubscribers { limit }, |body| match body {
-        ReplyBody::NatSubscribers(subscribers) => Some(subscribers),
-        _ => None,
+    let subscribers = ask(app.handle(), Query::NatSubscribers { limit }, |body| {
+        if let ReplyBody::NatSubscribers(subscribers) = body { Some(subscribers) } else { None }
     });
     Ok(Json(subscribers.await?))
 }
@@ -261,18 +264,16 @@ async fn deterministic(
             return Err(ApiError::BadRequest("either inside, or outside and port".to_owned()));
         }
     };
-    let answer = ask(app.handle(), Query::NatDeterministic(question), |body| match body {
-        ReplyBody::NatDeterministic(answer) => Some(answer),
-        _ => None,
+    let answer = ask(app.handle(), Query::NatDeterministic(question), |body| {
+        if let ReplyBody::NatDeterministic(answer) = body { Some(answer) } else { None }
     });
     Ok(Json(answer.await?))
 }
 
 async fn clear(axum::extract::State(app): Shared, query: Parameters<Selection>) -> Answer<view::NatCleared> {
     let filter = parameters(query)?.filter()?;
-    let cleared = ask(app.handle(), api::Query::NatClear { filter }, |body| match body {
-        ReplyBody::NatCleared { sessions } => Some(sessions),
-        _ => None,
+    let cleared = ask(app.handle(), api::Query::NatClear { filter }, |body| {
+        if let ReplyBody::NatCleared { sessions } = body { Some(sessions) } else { None }
     });
     Ok(Json(view::NatCleared { sessions: cleared.await? }))
 }
