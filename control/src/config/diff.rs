@@ -152,7 +152,7 @@ fn settings<'c>(config: &'c Config, marks: &RandomState) -> BTreeMap<Name, Setti
                 }
                 let present = if by_position { value } else { "present" };
                 out.insert((section.0, section.1.clone()), text(present.to_owned()));
-            } else if key == "secret" {
+            } else if matches!(key, "secret" | "secret-hex") {
                 // Different secrets differ, and none is shown.
                 let mark = format!("not shown ({:08x})", marks.hash_one(value) >> 32);
                 out.insert((section.0, format!("{}.{key}", section.1)), text(mark));

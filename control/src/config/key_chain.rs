@@ -64,11 +64,31 @@ fn key(reader: &mut Reader<'_>, table: Table<'_>) -> Option<Key> {
         }
         None => Algorithm::default(),
     };
-    let secret = reader.required(&table, "secret")?;
-    let secret = Secret::new(reader.string(&secret)?.as_bytes());
+    let secret = match table.get("secret-hex") {
+        Some(field) => {
+            if table.get("secret").is_some() {
+                reader.reject(&field, "stands beside `secret`: a key has one of the two");
+            }
+            Secret::new(reader.parsed(&field, hexadecimal)?)
+        }
+        None => {
+            let field = reader.required(&table, "secret")?;
+            Secret::new(reader.string(&field)?.as_bytes())
+        }
+    };
     let send = lifetime(reader, &table, "send-from", "send-until")?;
     let accept = lifetime(reader, &table, "accept-from", "accept-until")?;
     Some(Key { id: KeyId(id), algorithm, secret, send, accept })
+}
+
+/// RFC 4822 §5.6
+fn hexadecimal(text: &str) -> Result<Vec<u8>, &'static str> {
+    const WRONG: &str = "not an even number of hexadecimal digits";
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return Err(WRONG);
+    }
+    let octet = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or(WRONG);
+    (0..text.len()).step_by(2).map(octet).collect()
 }
 
 /// None: a bound is wrong, which has been said.
@@ -158,7 +178,14 @@ pub(super) fn print(f: &mut fmt::Formatter<'_>, chains: &KeyChains) -> fmt::Resu
         writeln!(f, "fail-secure = {}", chain.fail_secure())?;
         for key in chain.keys() {
             writeln!(f, "\n[[key-chain.key]]\nid = {}\nalgorithm = \"{}\"", key.id.0, key.algorithm.name())?;
-            writeln!(f, "secret = {}", quoted(String::from_utf8_lossy(key.secret.bytes())))?;
+            match std::str::from_utf8(key.secret.bytes()) {
+                Ok(text) => writeln!(f, "secret = {}", quoted(text))?,
+                Err(_) => {
+                    let octets = key.secret.bytes().iter();
+                    let digits: String = octets.map(|octet| format!("{octet:02x}")).collect();
+                    writeln!(f, "secret-hex = \"{digits}\"")?;
+                }
+            }
             for (name, at) in [
                 ("send-from", key.send.start),
                 ("send-until", key.send.end),

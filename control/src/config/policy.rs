@@ -51,7 +51,7 @@ fn place(policy: &Spanned<DeValue<'_>>, key: &str) -> Range<usize> {
     };
     // Of two with one name the problem is the second.
     let list = match (name, lists.get_ref().as_array()) {
-        (Some((name, _)), Some(all)) => all.iter().filter(|list| has_name(list, name)).last(),
+        (Some((name, _)), Some(all)) => all.iter().rfind(|list| has_name(list, name)),
         _ => None,
     };
     let Some(mut at) = list else { return lists.span() };
@@ -59,7 +59,7 @@ fn place(policy: &Spanned<DeValue<'_>>, key: &str) -> Range<usize> {
     if let (Some(what), Some(number)) = (words.next(), words.next()) {
         let inner = member(at, if what == "entry" { "entries" } else { what });
         let number: usize = number.parse().unwrap_or(0);
-        let item = inner.and_then(|inner| inner.get_ref().as_array()?.iter().nth(number.checked_sub(1)?));
+        let item = inner.and_then(|inner| inner.get_ref().as_array()?.get(number.checked_sub(1)?));
         at = item.unwrap_or(at);
     }
     for field in fields.split('.').filter(|field| !field.is_empty()) {

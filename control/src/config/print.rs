@@ -100,9 +100,9 @@ impl Policy {
 impl Config {
     /// The effective configuration without passwords and keys, for whoever may look.
     pub fn without_secrets(&self) -> String {
-        let hide = |line: &str| match line.strip_prefix("secret = ") {
-            Some(_) => "secret = \"…\" # not shown".to_owned(),
-            None => line.to_owned(),
+        let hide = |line: &str| match line.split_once(" = ") {
+            Some((key @ ("secret" | "secret-hex"), _)) => format!("{key} = \"…\" # not shown"),
+            Some(_) | None => line.to_owned(),
         };
         self.to_string().lines().map(hide).fold(String::new(), |text, line| text + &line + "\n")
     }

@@ -38,8 +38,14 @@ pub(super) const KEY: Section = Section {
         key(
             "secret",
             "a string of at least 1 octet",
-            "required",
+            "required unless `secret-hex`",
             "The key; at most 16 octets for `keyed-md5`.",
+        ),
+        key(
+            "secret-hex",
+            "an even number of hexadecimal digits",
+            "required unless `secret`",
+            "The key where it is no text.",
         ),
         key("send-from", TIME, "always", "From when the key protects what is sent."),
         key("send-until", TIME, "for ever", "Until when."),

@@ -28,6 +28,10 @@ secret = "the next one"
 send-from = 2026-12-01T00:00:00Z
 accept-from = 2026-11-30T00:00:00Z
 
+[[key-chain.key]]
+id = 3
+secret-hex = "00ff7F80"
+
 [policy]
 [[policy.prefix-list]]
 name = "customers"
@@ -102,7 +106,7 @@ fn the_effective_form_is_the_same_configuration() {
     assert_eq!(again, config);
     let rip = config.rip.as_ref().unwrap();
     let eth0 = &rip.machine.interfaces["eth0"];
-    assert!(matches!(&eth0.authentication, Authentication::Cryptographic(chain) if chain.keys().len() == 2));
+    assert!(matches!(&eth0.authentication, Authentication::Cryptographic(chain) if chain.keys().len() == 3));
     assert_eq!(eth0.timers.update.as_secs(), 5);
     assert_eq!(rip.redistribute.len(), 2);
     assert_eq!(config.distance(millrace_rib::Protocol::Rip), 90);
@@ -165,6 +169,18 @@ fn wrong_files_are_answered_exactly() {
             6,
             "key-chain.key.algorithm",
             "keyed-md5",
+        ),
+        (
+            format!("{chain}[[key-chain.key]]\nid = 1\nsecret-hex = \"abc\"\n"),
+            5,
+            "key-chain.key.secret-hex",
+            "hexadecimal",
+        ),
+        (
+            format!("{chain}[[key-chain.key]]\nid = 1\nsecret = \"x\"\nsecret-hex = \"ab\"\n"),
+            6,
+            "key-chain.key.secret-hex",
+            "hexadecimal",
         ),
         (top("distance = 0\n"), 6, "rip.distance", "1 to 255"),
         (top("default-metric = 16\n"), 6, "rip.default-metric", "1 to 15"),

@@ -152,3 +152,80 @@ pub const fn policy_protocol(protocol: Protocol) -> Option<policy::Protocol> {
         Protocol::Rip => policy::Protocol::Rip,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use millrace_net::Instant;
+    use millrace_rib::{IfIndex, Nexthop, Route, Settings, Target};
+
+    use super::*;
+
+    fn route(protocol: Protocol, metric: u32, tag: u32) -> Route {
+        let via = Via::OnLink { interface: IfIndex(1), gateway: Ipv4Addr::new(192, 0, 2, 1) };
+        let target = Target::via(vec![Nexthop { via, weight: 1 }]);
+        Route { protocol, instance: 0, distance: protocol.distance(), metric, tag, target }
+    }
+
+    fn rule(from: policy::Protocol) -> Redistribute {
+        Redistribute { from, policy: None, metric: None, tag: None }
+    }
+
+    /// Each step, and what the reader is told of it: source, metric and tag of what is best, or that it is gone.
+    #[test]
+    fn the_reader_hears_of_wanted_best_routes_and_of_their_end() {
+        let mut rib = Rib::new(Settings::default());
+        rib.set_interface(IfIndex(1), true);
+        let mut subscription = Subscription::new(&[Protocol::Rip]);
+        let feed = subscription.feed();
+        let prefix: Prefix = "10.1.0.0/16".parse().unwrap();
+        let (fixed, connected) = (policy::Protocol::Static, policy::Protocol::Connected);
+        subscription.subscribe(&[rule(fixed)], &rib);
+        type Step = fn(&mut Rib, &mut Subscription, Prefix);
+        type Told = Option<(u32, u32)>;
+        let steps: [(&str, Step, Option<Told>); 9] = [
+            ("its own", |rib, _, p| rib.insert(p, &route(Protocol::Rip, 3, 0), Instant::ZERO), None),
+            (
+                "wanted",
+                |rib, _, p| rib.insert(p, &route(Protocol::Static, 0, 7), Instant::ZERO),
+                Some(Some((0, 7))),
+            ),
+            (
+                "retagged",
+                |rib, _, p| rib.insert(p, &route(Protocol::Static, 0, 8), Instant::ZERO),
+                Some(Some((0, 8))),
+            ),
+            ("the same", |rib, _, p| rib.insert(p, &route(Protocol::Static, 0, 8), Instant::ZERO), None),
+            (
+                "better, not wanted",
+                |rib, _, p| rib.insert(p, &route(Protocol::Connected, 0, 0), Instant::ZERO),
+                Some(None),
+            ),
+            (
+                "wanted by a change of rules",
+                |rib, s, _| s.subscribe(&[rule(policy::Protocol::Connected)], rib),
+                Some(Some((0, 0))),
+            ),
+            ("equal rules", |rib, s, _| s.subscribe(&[rule(policy::Protocol::Connected)], rib), None),
+            ("gone", |rib, _, p| rib.remove(p, Protocol::Connected, 0), Some(None)),
+            ("no rules", |rib, s, _| s.subscribe(&[], rib), None),
+        ];
+        for (name, step, expected) in steps {
+            step(&mut rib, &mut subscription, prefix);
+            let mut settled = Vec::new();
+            rib.drain_noting(10, &mut Vec::new(), |prefix| settled.push(prefix));
+            subscription.follow(&rib, &settled);
+            let told: Vec<_> =
+                feed.take(10).into_iter().map(|(_, best)| best.map(|b| (b.metric, b.tag))).collect();
+            assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+        // Changes of one prefix are one; the last counts.
+        subscription.subscribe(&[rule(fixed), rule(connected)], &rib);
+        for tag in 1..4 {
+            rib.insert(prefix, &route(Protocol::Static, 0, tag), Instant::ZERO);
+            rib.drain(10, &mut Vec::new());
+            subscription.follow(&rib, &[prefix]);
+        }
+        let told = feed.take(10);
+        assert_eq!(told.iter().map(|(_, best)| best.unwrap().tag).collect::<Vec<_>>(), [3]);
+    }
+}

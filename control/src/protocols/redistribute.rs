@@ -65,3 +65,62 @@ fn sets_metric_in(list: &policy::RuleList, fired: policy::Fired) -> bool {
         policy::Fired::Default => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// What becomes of a route: its metric, whether that was set, and its tag; or nothing.
+    #[test]
+    fn the_first_rule_of_the_protocol_counts() {
+        let text = r#"
+[[policy.prefix-list]]
+name = "inner"
+entries = [{ prefix = "10.0.0.0/8", le = 32 }]
+[[policy.rule-list]]
+name = "inner"
+[[policy.rule-list.rule]]
+prefix-list = "inner"
+tag = 0
+action = "accept"
+set = { metric = 0, tag = 8 }
+[[policy.rule-list.rule]]
+tag = 5
+action = "accept"
+[[rip.redistribute]]
+protocol = "static"
+policy = "inner"
+[[rip.redistribute]]
+protocol = "connected"
+metric = 3
+tag = 9
+"#;
+        let config = crate::config::parse(text, Path::new("m.toml")).unwrap().config;
+        let rules = &config.rip.as_ref().unwrap().redistribute;
+        let best = |protocol, tag| {
+            let gateway = Some(std::net::Ipv4Addr::new(192, 0, 2, 1));
+            Some(BestRoute { protocol, metric: 0, tag, gateway })
+        };
+        use policy::Protocol::{Connected, Ospf, Static};
+        for (prefix, best, expected) in [
+            // A metric that is set to what it is by chance is set.
+            ("10.1.0.0/16", best(Static, 0), Some((Some(0), true, 8))),
+            ("10.1.0.0/16", best(Static, 5), Some((Some(0), false, 5))),
+            ("10.1.0.0/16", best(Static, 6), None),
+            ("192.0.2.0/24", best(Static, 0), None),
+            ("192.0.2.0/24", best(Connected, 0), Some((Some(3), true, 9))),
+            ("10.1.0.0/16", best(Ospf, 0), None),
+            ("10.1.0.0/16", None, None),
+        ] {
+            let decision = match decide(rules, &config, prefix.parse().unwrap(), best) {
+                Decision::Announce(Announcement { route, metric_set }) => {
+                    Some((route.metric, metric_set, route.tag))
+                }
+                Decision::Withdraw => None,
+            };
+            assert_eq!(decision, expected, "{prefix} {best:?}");
+        }
+    }
+}

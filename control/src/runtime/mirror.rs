@@ -57,8 +57,8 @@ impl Mirror {
             }
         }
         // A group that changed in place: the kernel has no groups of ours, so each of its routes is written anew.
-        changed.retain(|group| rib.group_views().any(|view| view.group == *group && view.routes != 0));
-        if !changed.is_empty() {
+        let is_used = |view: &millrace_rib::GroupView<'_>| view.routes != 0 && changed.contains(&view.group);
+        if !changed.is_empty() && rib.group_views().any(|view| is_used(&view)) {
             let affected: Vec<Prefix> = rib
                 .told_routes_after(None)
                 .filter(|(_, group)| changed.contains(group))

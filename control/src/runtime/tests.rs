@@ -32,6 +32,8 @@ struct Fib {
     /// Of a resync: what was mentioned.
     mentioned: Option<(Vec<u32>, Vec<Prefix>)>,
     batches: u64,
+    /// Operations in them.
+    ops: usize,
     refuse_config: bool,
     /// Interfaces it does not have yet.
     unknown: Vec<u32>,
@@ -111,6 +113,7 @@ impl Fib {
             }
             RequestBody::Batch { generation, ops } => {
                 self.batches += 1;
+                self.ops += ops.len();
                 let results = ops.iter().map(|op| self.apply(op)).collect::<Vec<_>>();
                 let refused =
                     (0u32..).zip(results).filter_map(|(op, r)| Some(Refusal { op, reason: r.err()? }));
@@ -390,4 +393,35 @@ async fn the_audit_finds_and_repairs_what_the_dataplane_lost() {
     let status = bed.until(|status| status.audit.rounds_total == 1).await;
     assert_eq!(status.audit.mismatches_total, 1);
     bed.until_kind("0.0.0.0/0", Some(via(3, [10, 0, 2, 9]))).await;
+}
+
+/// The routes behind a next hop that changes are not told again, however many they are.
+#[tokio::test]
+async fn a_next_hop_that_changes_under_many_routes_is_one_message() {
+    const ROUTES: u32 = 20_000;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("prefixes");
+    let lines: String =
+        (0..ROUTES).map(|n| format!("{}/24\n", std::net::Ipv4Addr::from((20 << 24) + (n << 8)))).collect();
+    std::fs::write(&file, lines).unwrap();
+    let statics = |gateway: &str| {
+        format!(
+            "[[static]]\nprefixes-from = \"{}\"\nvia = [\"10.77.0.1\"]\n\
+             [[static]]\nprefix = \"10.77.0.0/16\"\nvia = [\"{gateway}\"]\n",
+            file.display()
+        )
+    };
+    let bed = Bed::with_dataplane(&statics("10.0.2.9")).await;
+    bed.until(|status| status.fib.routes > u64::from(ROUTES) && status.fib.state == SyncState::Synced).await;
+    let before = {
+        let fib = bed.fib.lock().unwrap();
+        (fib.batches, fib.ops)
+    };
+    bed.handle.apply(configuration(&statics("10.0.2.10"))).await.unwrap();
+    bed.until_kind("20.0.0.0/24", Some(via(3, [10, 0, 2, 10]))).await;
+    bed.until(|status| status.fib.state == SyncState::Synced).await;
+    let fib = bed.fib.lock().unwrap();
+    // The group of the many, and the group and the route of the one the change is about.
+    assert_eq!(fib.batches - before.0, 1);
+    assert!(fib.ops - before.1 <= 4, "{} operations", fib.ops - before.1);
 }

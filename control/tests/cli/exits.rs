@@ -46,6 +46,32 @@ fn exit_codes_without_a_router() {
 }
 
 #[test]
+fn policies_are_tried_without_a_router() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.toml");
+    let rules = "[[policy.rule-list]]\nname = \"out\"\n[[policy.rule-list.rule]]\nname = \"tagged\"\ntag = 7\naction = \"accept\"\nset = { metric = \"+2\" }\n";
+    std::fs::write(&file, rules).unwrap();
+    let file = file.display().to_string();
+    let test = |words: &[&str]| run(dir.path(), &[&["policy", "test"], words, &["-c", &file]].concat());
+    let output = test(&["out", "10.0.0.0/8 tag=7 metric=1", "10.0.0.0/8"]);
+    assert_eq!(
+        text(&output.stdout),
+        "10.0.0.0/8 tag=7 metric=1: accepted by rule 1 \"tagged\" of out\n  rule 1 \"tagged\": fired\n  metric: 1 -> 3\n\n\
+         10.0.0.0/8: rejected by the default of out\n  rule 1 \"tagged\": no match (tag 7)\n\n"
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&test(&["out", "10.0.0.0/8 tag=7", "--json"]).stdout).unwrap();
+    assert_eq!(json[0]["decided_by"], "rule 1 \"tagged\"");
+    for (words, said) in
+        [(&["in", "10.0.0.0/8"], "there are: out"), (&["out", "10.0.0.1/8"], "a prefix such as")]
+    {
+        let output = test(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn refusals_of_the_router() {
     let problem = json!({
         "severity": "error", "file": "/etc/millrace/millrace.toml", "line": 2, "column": 1, "width": 3,
