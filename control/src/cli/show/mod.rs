@@ -1,8 +1,8 @@
 //! `millrace show …`: each kind of state as a table for people, or as the API's own JSON.
 
 mod bfd;
-mod filters;
 pub(super) mod bgp;
+mod filters;
 pub(super) mod nat;
 mod policy;
 mod rip;
