@@ -16,6 +16,10 @@ use millrace_bfd as bfd;
 use millrace_bfd::{Change, Client, Input, Output, SessionKey, State};
 use millrace_proto::{IfIndex, Instant, Interface, InterfaceEvent, Machine, Step, Transmit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::mpsc;
 
 use super::socket::{Ear, Mouth};
@@ -27,7 +31,9 @@ use super::{Order, Subscription, View};
 const ROUND: usize = 4096;
 /// The longest sleep; what failed is tried again after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// As urgent as an ordinary thread can be, where the process may ask for it.
+/// Before workers of the dataplane, which run at 1: a packet takes microseconds, and must not wait for a burst.
+const REALTIME: u8 = 2;
+/// Where real time is not to be had.
 const NICE: i32 = -20;
 
 /// Starts the thread; gives the way to it.
@@ -50,6 +56,22 @@ pub(super) fn start() -> io::Result<(orders::Sender<Order>, Arc<OwnedFd>)> {
     };
     std::thread::Builder::new().name("bfd".to_owned()).spawn(move || thread.run())?;
     Ok((sender, bell))
+}
+
+/// As urgent as the process may ask for. Needs CAP_SYS_NICE.
+fn claim_priority() {
+    let Err(error) = realtime() else { return };
+    // Without a process id Linux understands the calling thread.
+    match rustix::process::setpriority_process(None, NICE) {
+        Ok(()) => tracing::info!(error, "BFD runs at high, not at real-time priority"),
+        Err(_) => tracing::warn!(error, "BFD is as urgent as any other thread; grant CAP_SYS_NICE"),
+    }
+}
+
+fn realtime() -> Result<(), String> {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let priority = ThreadPriority::Crossplatform(ThreadPriorityValue::try_from(REALTIME)?);
+    set_thread_priority_and_policy(thread_native_id(), priority, policy).map_err(|error| error.to_string())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
@@ -84,9 +106,7 @@ struct Speaker {
 
 impl Thread {
     fn run(mut self) {
-        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            tracing::debug!(%error, "the BFD thread is as urgent as any other");
-        }
+        claim_priority();
         while self.obey() {
             if self.ear.is_none() && !self.mouths.is_empty() {
                 self.open_ear();
