@@ -86,6 +86,9 @@ impl Ospf {
             // Fewer wait for acknowledgements: what is MaxAge may be forgotten.
             self.stale.graves = true;
         }
+        if after == NeighborState::ExStart {
+            self.take_early_description(now, id);
+        }
     }
 
     /// It is gone: nothing of it is kept, unless hellos are to be sent to it all the same.

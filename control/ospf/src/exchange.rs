@@ -84,7 +84,8 @@ impl Ospf {
         let neighbor = self.neighbor_mut(id).ok_or(BadPacket::UnknownNeighbor)?;
         let mark = DescriptionMark::of(description);
         match neighbor.state {
-            NeighborState::Down | NeighborState::Attempt | NeighborState::Init | NeighborState::TwoWay => {
+            NeighborState::TwoWay => neighbor.early = Some((description.clone(), now)),
+            NeighborState::Down | NeighborState::Attempt | NeighborState::Init => {
                 return Err(BadPacket::State);
             }
             NeighborState::ExStart => {
@@ -128,6 +129,20 @@ impl Ospf {
             }
         }
         Ok(())
+    }
+
+    /// The neighbour knew of its role before this router knew of its own, and has begun the exchange: answered now, it
+    /// need not begin again after its retransmit interval. RFC 2328 §10.6 would ignore it.
+    pub(crate) fn take_early_description(&mut self, now: Instant, id: NeighborId) {
+        let Some(link) = self.links.get_mut(&id.link) else { return };
+        let interval = link.config.retransmit_interval;
+        let early = link.neighbors.get_mut(&id.key).and_then(|neighbor| neighbor.early.take());
+        if let Some((description, at)) = early
+            && now.since(at) < interval
+        {
+            // It was in order when it came.
+            let _ = self.receive_description(now, id, &description);
+        }
     }
 
     /// The next description in order: what is in it, and the answer. RFC 2328 §10.6.

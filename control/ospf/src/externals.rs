@@ -110,7 +110,11 @@ impl Ospf {
     fn address_in(&self, area: AreaId) -> Ipv4Addr {
         let up = self.links.values().filter(|link| link.area == area && link.state != InterfaceState::Down);
         let best = up.filter(|link| !link.is_virtual()).max_by_key(|link| link.medium == Medium::Loopback);
-        best.map_or(Ipv4Addr::UNSPECIFIED, |link| link.address)
+        // The first address of a loopback is net 127's.
+        let own = |link: &crate::link::Link| {
+            link.interface.addresses.iter().map(|own| own.address).find(|address| !address.is_loopback())
+        };
+        best.and_then(own).unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
     /// Type 7 LSAs that go on as type 5. RFC 3101 §3.2.

@@ -55,12 +55,12 @@ impl Ospf {
             return;
         }
         let router = neighbor.router;
-        let silent = neighbor.state != NeighborState::Full;
         self.timers.cancel(Timer::Helper(id));
         self.notice(Notice::HelperLeft(router, why));
         self.stale.router(area);
         self.schedule(now, crate::routes::Level::Full);
-        if silent && self.timers.get(Timer::Inactivity(id)).is_none() {
+        self.link_event(now, id.link, crate::link::InterfaceEvent::NeighborChange);
+        if self.timers.get(Timer::Inactivity(id)).is_none() {
             self.neighbor_event(now, id, NeighborEvent::Inactivity);
         }
     }

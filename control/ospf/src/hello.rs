@@ -128,6 +128,10 @@ impl Ospf {
     pub(crate) fn elect(&mut self, now: Instant, id: LinkId) {
         let own = self.router_id();
         let Some(link) = self.links.get_mut(&id) else { return };
+        if link.neighbors.values().any(|neighbor| neighbor.helped_until.is_some()) {
+            // Who restarts keeps its role, whatever it says (RFC 3623 §3).
+            return;
+        }
         let me = Candidate {
             router: own,
             address: link.address,

@@ -172,6 +172,8 @@ pub(crate) struct Neighbor {
     pub(crate) dd_sequence: u32,
     pub(crate) last_received: Option<DescriptionMark>,
     pub(crate) last_sent: Option<Description>,
+    /// It has begun the exchange before this router knew that there is to be one, and when.
+    pub(crate) early: Option<(Description, Instant)>,
     /// Headers still to be told.
     pub(crate) summary: VecDeque<LsaKey>,
     /// What it has and this router wants.
@@ -227,6 +229,7 @@ impl Neighbor {
             dd_sequence: 0,
             last_received: None,
             last_sent: None,
+            early: None,
             summary: VecDeque::new(),
             requests: BTreeMap::new(),
             asked: BTreeSet::new(),

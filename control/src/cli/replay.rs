@@ -19,7 +19,7 @@ use crate::record::Recording;
 type Player = fn(Recording, &mut Out) -> Result<(), Error>;
 
 /// What can be played.
-const PLAYERS: &[(&str, Player)] = &[("rip", rip), ("bfd", bfd)];
+const PLAYERS: &[(&str, Player)] = &[("rip", rip), ("ospf", ospf), ("bfd", bfd)];
 
 pub(super) fn replay(file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let said = |what: String| Error::Failed(format!("{}: {what}", file.display()));
@@ -42,6 +42,18 @@ fn rip(recording: Recording, out: &mut Out) -> Result<(), Error> {
         | millrace_rip::Output::Unlisten(_)
         | millrace_rip::Output::Bfd { .. }
         | millrace_rip::Output::Notice(_) => None,
+    })
+}
+
+fn ospf(recording: Recording, out: &mut Out) -> Result<(), Error> {
+    let machine = millrace_ospf::Ospf::new(recording.header.seed);
+    play(machine, recording, out, |output| match output {
+        millrace_ospf::Output::Route(change) => Some(change),
+        millrace_ospf::Output::Send(_)
+        | millrace_ospf::Output::Listen(_)
+        | millrace_ospf::Output::Unlisten(_)
+        | millrace_ospf::Output::Bfd { .. }
+        | millrace_ospf::Output::Notice(_) => None,
     })
 }
 

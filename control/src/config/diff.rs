@@ -181,14 +181,13 @@ const RULE_CHANGES: &str = "policy.rule-list.rule.set";
 /// The key that tells the entries of a repeated section apart; the effective configuration has it first.
 fn naming_key(section: &str) -> Option<&'static str> {
     match section {
-        "interface" | "nat.pool" | "key-chain" | "rip.interface" | "bfd.interface" | "bgp.group" => {
-            Some("name")
-        }
+        "interface" | "nat.pool" | "key-chain" | "bgp.group" => Some("name"),
+        "rip.interface" | "ospf.interface" | "bfd.interface" => Some("name"),
         "policy.prefix-list" | "policy.as-path-set" | "policy.community-set" | "policy.rule-list" => {
             Some("name")
         }
-        "key-chain.key" => Some("id"),
-        "rip.redistribute" | "bgp.redistribute" => Some("protocol"),
+        "key-chain.key" | "ospf.area" => Some("id"),
+        "rip.redistribute" | "ospf.redistribute" | "bgp.redistribute" => Some("protocol"),
         "bfd.neighbor" | "bgp.neighbor" => Some("address"),
         "bgp.range" | "bgp.aggregate" => Some("prefix"),
         "nat.source" => Some("from"),

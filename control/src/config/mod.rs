@@ -16,6 +16,7 @@ mod filters;
 mod key_chain;
 mod model;
 mod nat;
+mod ospf;
 mod policy;
 mod prefix_file;
 mod print;
@@ -24,6 +25,7 @@ mod read;
 mod redistribute;
 mod reference;
 mod reference_bgp;
+mod reference_ospf;
 mod reference_routing;
 mod rip;
 mod sections;
@@ -32,7 +34,7 @@ mod statics;
 pub use diff::{Change, Effect, diff};
 pub use key_chain::KeyChains;
 pub use model::{
-    Bgp, Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Policy, Rip, Router, StaticRoute,
+    Bgp, Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Ospf, Policy, Rip, Router, StaticRoute,
     StaticTarget, StaticVia,
 };
 pub use print::rule_conditions;
@@ -78,6 +80,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, ConfigError> {
     Ok(Loaded { config, warnings: problems })
 }
 
+#[cfg(test)]
+mod ospf_tests;
 #[cfg(test)]
 mod routing_tests;
 #[cfg(test)]

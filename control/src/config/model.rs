@@ -37,6 +37,8 @@ pub struct Config {
     pub rip: Option<Rip>,
     /// None: BGP does not run.
     pub bgp: Option<Bgp>,
+    /// None: OSPF does not run.
+    pub ospf: Option<Ospf>,
 }
 
 /// `[policy]`: as it is carried out, and as it was written.
@@ -69,6 +71,15 @@ pub struct Bgp {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rip {
     pub machine: millrace_rip::Config,
+    pub redistribute: Vec<Redistribute>,
+    /// 1 to 255.
+    pub distance: u8,
+}
+
+/// `[ospf]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ospf {
+    pub machine: millrace_ospf::Config,
     pub redistribute: Vec<Redistribute>,
     /// 1 to 255.
     pub distance: u8,
@@ -230,9 +241,10 @@ impl Config {
     pub fn distance(&self, protocol: Protocol) -> u8 {
         let configured = match protocol {
             Protocol::Rip => self.rip.as_ref().map(|rip| rip.distance),
+            Protocol::Ospf => self.ospf.as_ref().map(|ospf| ospf.distance),
             Protocol::Ebgp => self.bgp.as_ref().map(|bgp| bgp.distance),
             Protocol::Ibgp => self.bgp.as_ref().map(|bgp| bgp.distance_internal),
-            Protocol::Local | Protocol::Connected | Protocol::Static | Protocol::Ospf => None,
+            Protocol::Local | Protocol::Connected | Protocol::Static => None,
         };
         configured.unwrap_or_else(|| protocol.distance())
     }

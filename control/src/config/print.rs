@@ -73,6 +73,9 @@ impl fmt::Display for Config {
         if let Some(rip) = &self.rip {
             rip.fmt(f)?;
         }
+        if let Some(ospf) = &self.ospf {
+            ospf.fmt(f)?;
+        }
         bfd(f, &self.bfd)?;
         if let Some(bgp) = &self.bgp {
             bgp.fmt(f)?;

@@ -32,10 +32,12 @@ pub(super) fn list(
         let list = table.get("policy").map(|field| super::policy::rule_list(reader, &field, policies));
         let metric = table.get("metric").and_then(|field| reader.integer::<u32>(&field, metrics.clone()));
         let tag = table.get("tag").and_then(|field| reader.integer::<u32>(&field, 0..=u64::from(u32::MAX)));
+        let external = section.find("metric-type").and_then(|_| table.get("metric-type"));
+        let external = external.and_then(|field| reader.choice(&field, super::ospf::KINDS));
         if all.iter().any(|rule| rule.from == from) {
             reader.reject(&field, format_args!("names {:?} twice", from.name()));
         }
-        all.push(Redistribute { from, policy: list.flatten(), metric, tag });
+        all.push(Redistribute { from, policy: list.flatten(), metric, tag, external });
     }
     all
 }
@@ -52,6 +54,9 @@ pub(super) fn print(f: &mut fmt::Formatter<'_>, section: &str, rules: &[Redistri
                 Some(value) => writeln!(f, "{name} = {value}")?,
                 None => writeln!(f, "# {name}: none")?,
             }
+        }
+        if let Some(external) = &rule.external {
+            writeln!(f, "metric-type = \"{}\"", super::sections::name_of(super::ospf::KINDS, external))?;
         }
     }
     Ok(())

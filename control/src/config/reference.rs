@@ -8,6 +8,9 @@ pub(super) use nat::{FILTERING, FORWARD, LOG, NAT, ONE_TO_ONE, POOL, SOURCE};
 pub(super) use super::reference_bgp::{
     BGP, BGP_AGGREGATE, BGP_GROUP, BGP_NEIGHBOR, BGP_RANGE, BGP_REDISTRIBUTE,
 };
+pub(super) use super::reference_ospf::{
+    OSPF, OSPF_AREA, OSPF_DEFAULT, OSPF_INTERFACE, OSPF_RANGE, OSPF_REDISTRIBUTE,
+};
 use super::reference_routing::POLICY_PARTS;
 pub(super) use super::reference_routing::{
     KEY, KEY_CHAIN, POLICY, RIP, RIP_DEFAULT, RIP_INTERFACE, RIP_OFFSET, RIP_REDISTRIBUTE,
@@ -515,6 +518,10 @@ pub const SECTIONS: &[Section] = &[
     RIP,
     RIP_INTERFACE,
     RIP_REDISTRIBUTE,
+    OSPF,
+    OSPF_AREA,
+    OSPF_INTERFACE,
+    OSPF_REDISTRIBUTE,
     BFD,
     BFD_INTERFACE,
     BFD_NEIGHBOR,
@@ -539,9 +546,6 @@ pub(super) fn is_section(parent: &str, name: &str) -> bool {
     SECTIONS.iter().any(|section| section.name.split_once('.') == Some((parent, name)))
 }
 
-/// Sections of later versions, refused with these words.
-pub(super) const NOT_BUILT: &[(&str, &str)] = &[("ospf", "OSPF")];
-
 /// The reference as a Markdown document.
 pub fn markdown() -> String {
     let mut out = String::from(
@@ -560,9 +564,6 @@ pub fn markdown() -> String {
             ));
         }
     }
-    out.push_str("\n## Not in this version\n\nRefused, so that no setting is silently without effect: ");
-    let names: Vec<_> = NOT_BUILT.iter().map(|(name, what)| format!("`[{name}]` ({what})")).collect();
-    out.push_str(&names.join(", "));
-    out.push_str(", `express = \"on\"`.\n");
+    out.push_str("\n## Not in this version\n\nRefused, so that no setting is silently without effect: `express = \"on\"`.\n");
     out
 }

@@ -53,20 +53,10 @@ fn syntax(source: &Source<'_>, error: &toml::de::Error) -> Problem {
 }
 
 fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Config {
-    for (name, value) in document.iter() {
+    for (name, _) in document.iter() {
         let known = reference::SECTIONS.iter().map(|section| section.name).filter(|name| !name.contains('.'));
-        if known.clone().any(|known| known == name.get_ref()) {
-            continue;
-        }
-        match reference::NOT_BUILT.iter().find(|(later, _)| later == name.get_ref()) {
-            Some((later, what)) => {
-                let span = if name.span().is_empty() { value.span() } else { name.span() };
-                let problem = reader
-                    .source
-                    .problem(span, format!("[{later}]: this version of Millrace does not have {what} yet"));
-                reader.push(problem.key(*later).help("remove the section: it would have no effect"));
-            }
-            None => reader.unknown_key("", "", name, known),
+        if !known.clone().any(|known| known == name.get_ref()) {
+            reader.unknown_key("", "", name, known);
         }
     }
     let mut config = Config::default();
@@ -115,6 +105,14 @@ fn document_config<'d>(reader: &mut Reader<'_>, document: &'d DeTable<'d>) -> Co
     }
     if let Some(value) = document.get(reference::BGP.name) {
         config.bgp = super::bgp::bgp(reader, value, &config.router, &config.policy.policies);
+    }
+    if let Some(value) = document.get(reference::OSPF.name) {
+        let around = super::rip::Around {
+            policies: &config.policy.policies,
+            chains: &config.key_chains,
+            interfaces: &interfaces,
+        };
+        config.ospf = super::ospf::ospf(reader, value, config.router.router_id, &around);
     }
     check::interfaces(reader, &interfaces);
     filters::check(reader, &acls, &interfaces);

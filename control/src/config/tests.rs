@@ -43,7 +43,6 @@ fn what_is_said_about_wrong_files() {
             "[[static]]\nprefix = \"10.0.0.0/8\"\nkind = \"blackhole\"\nbfd = true\n".into(),
         ),
         // -- not built yet
-        ("later sections", "[ospf]\n[bgp]\n".into()),
         ("later settings", "[dataplane]\nexpress = \"on\"\n".into()),
         // -- [router]
         ("router", "[router]\nname = \"edge one\"\nrouter-id = \"10.0.0\"\nasn = 0\n".into()),

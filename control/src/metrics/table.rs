@@ -310,6 +310,32 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("millrace_rip_unprotected_total", INTERFACE, "Messages not sent because no key was valid."),
     counter("millrace_rip_unsent_total", &[], "Messages the kernel would not send."),
+    // -- OSPF
+    gauge("millrace_ospf_neighbors", &["interface", "state"], "Neighbours by state: 2-way, full and so on."),
+    gauge("millrace_ospf_lsas", &["area", "type"], "LSAs in the database; area `as` has the external ones."),
+    gauge(
+        "millrace_ospf_oldest_lsa_age_seconds",
+        &["area"],
+        "Age of the oldest LSA of the area; at 3600 it is withdrawn.",
+    ),
+    counter(
+        "millrace_ospf_packets_total",
+        &["interface", "direction", "type"],
+        "OSPF packets by direction (received or sent) and type.",
+    ),
+    counter(
+        "millrace_ospf_bad_packets_total",
+        &["interface", "reason"],
+        "OSPF packets that were ignored, by reason.",
+    ),
+    counter("millrace_ospf_bad_lsas_total", &["interface", "reason"], "LSAs that were ignored, by reason."),
+    counter("millrace_ospf_retransmissions_total", INTERFACE, "LSAs, requests and descriptions sent again."),
+    counter(
+        "millrace_ospf_spf_runs_total",
+        &["kind"],
+        "Calculations: full over whole areas, partial over summaries and external routes.",
+    ),
+    counter("millrace_ospf_unsent_total", &[], "OSPF packets the kernel did not take."),
     // -- kernel mirror
     gauge("millrace_kernel_routes", &[], "Routes mirrored into the kernel's main table."),
     gauge("millrace_kernel_routes_pending", &[], "Prefixes whose last change the kernel does not have yet."),

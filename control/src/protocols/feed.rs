@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn rule(from: policy::Protocol) -> Redistribute {
-        Redistribute { from, policy: None, metric: None, tag: None }
+        Redistribute { from, policy: None, metric: None, tag: None, external: None }
     }
 
     /// Each step, and what the reader is told of it: source, metric and tag of what is best, or that it is gone.

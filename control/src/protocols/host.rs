@@ -97,6 +97,8 @@ pub struct Announcement {
     /// Whether `route.metric` was set on the way (by the redistribution or its policy); otherwise it is the metric of the
     /// protocol the route comes from, which means nothing in another.
     pub metric_set: bool,
+    /// As the redistribution has it, for OSPF.
+    pub external: Option<millrace_ospf::config::ExternalKind>,
 }
 
 /// What is known around a view.

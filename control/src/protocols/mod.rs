@@ -23,6 +23,7 @@
 pub mod bgp;
 pub mod feed;
 pub mod host;
+pub mod ospf;
 pub mod redistribute;
 pub mod rip;
 pub mod socket;
@@ -68,7 +69,7 @@ pub struct Row {
 }
 
 /// Every protocol, in the order of `show`.
-pub const ROWS: &[Row] = &[rip::ROW, bgp::ROW];
+pub const ROWS: &[Row] = &[rip::ROW, ospf::ROW, bgp::ROW];
 
 /// What the runtime asks of a protocol's task.
 #[derive(Debug)]

@@ -19,6 +19,8 @@ pub struct Redistribute {
     pub metric: Option<u32>,
     /// Before the policy looks.
     pub tag: Option<u32>,
+    /// Of OSPF's external routes; None: as configured for all.
+    pub external: Option<millrace_ospf::config::ExternalKind>,
 }
 
 /// What becomes of a route.
@@ -54,7 +56,7 @@ pub(super) fn decide(
         // To set the metric to what it is by chance is to set it.
         sets_metric |= route.metric != before || sets_metric_in(list, verdict.fired);
     }
-    Decision::Announce(Announcement { route, metric_set: sets_metric })
+    Decision::Announce(Announcement { route, metric_set: sets_metric, external: rule.external })
 }
 
 fn sets_metric_in(list: &policy::RuleList, fired: policy::Fired) -> bool {
@@ -115,7 +117,7 @@ tag = 9
             ("10.1.0.0/16", None, None),
         ] {
             let decision = match decide(rules, &config, prefix.parse().unwrap(), best) {
-                Decision::Announce(Announcement { route, metric_set }) => {
+                Decision::Announce(Announcement { route, metric_set, .. }) => {
                     Some((route.metric, metric_set, route.tag))
                 }
                 Decision::Withdraw => None,

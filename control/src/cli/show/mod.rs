@@ -4,6 +4,7 @@ mod bfd;
 pub(super) mod bgp;
 mod filters;
 pub(super) mod nat;
+mod ospf;
 mod policy;
 mod rip;
 mod routes;
@@ -68,6 +69,14 @@ pub(super) enum What {
     },
     /// Neighbours that are watched by BFD
     Bfd(Json),
+    /// OSPF: the process, neighbours, interfaces, the database, routes
+    #[command(args_conflicts_with_subcommands = true)]
+    Ospf {
+        #[command(subcommand)]
+        what: Option<ospf::Ospf>,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Packet filters: what each rule has met
     #[command(visible_alias = "acls")]
     Acl {
@@ -163,6 +172,7 @@ pub(super) fn show(client: &Client, what: &What, out: &mut Out) -> Result<Exit, 
         What::Bgp { what, json } => {
             bgp::show(client, what.as_ref().unwrap_or(&bgp::Bgp::Summary), *json, out)
         }
+        What::Ospf { what, json } => ospf::show(client, what.as_ref(), *json, out),
         What::Bfd(json) => either(client, "bfd", *json, out, bfd::bfd),
         What::Acl { name, json } => {
             let path = match name {

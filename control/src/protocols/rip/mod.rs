@@ -76,7 +76,7 @@ impl Hosted for RipHost {
     }
 
     fn announce(&mut self, announcement: Announcement) -> Option<Input> {
-        let Announcement { route, metric_set } = announcement;
+        let Announcement { route, metric_set, external: _ } = announcement;
         let metric = route
             .metric
             .filter(|_| metric_set)
