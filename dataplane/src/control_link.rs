@@ -5,6 +5,7 @@
 //! connection ends; others are told so. A peer that sends what is no request is dropped, and nothing else happens.
 
 mod connection;
+mod explain;
 mod report;
 
 use std::os::fd::BorrowedFd;
@@ -140,7 +141,7 @@ impl ControlLink {
             return error("another connection is in control; only queries are answered here");
         }
         match body {
-            RequestBody::Configure(config) => match dataplane.configure(config) {
+            RequestBody::Configure(config) => match dataplane.configure(*config) {
                 Ok(configured) => ReplyBody::Configured { restart: configured.restart },
                 Err(refused) => {
                     tracing::error!(reason = %refused, "a configuration is refused");
@@ -230,6 +231,10 @@ fn answer_query(query: Query, dataplane: &mut Dataplane) -> ReplyBody {
         Query::Counters => ReplyBody::Counters(report::counters(router)),
         Query::Workers => ReplyBody::Workers(report::workers(router)),
         Query::Neighbors => ReplyBody::Neighbors(report::neighbors(router, clock::now())),
+        Query::Explain(query) => match explain::explain(router, clock::now(), &query) {
+            Ok(said) => ReplyBody::Explained(Box::new(said)),
+            Err(why) => error(&why),
+        },
         Query::Acls => ReplyBody::Acls(report::acls(router)),
         Query::Nexthops => ReplyBody::Nexthops(report::nexthops(router)),
         Query::Fib { address } => ReplyBody::Fib(report::fib(router, address)),

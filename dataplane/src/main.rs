@@ -24,6 +24,7 @@ mod control_link;
 mod counters;
 mod crew;
 mod dataplane;
+mod explain;
 mod filters;
 mod handoff;
 mod host;

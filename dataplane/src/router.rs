@@ -21,6 +21,7 @@ use crate::control_link::{
     NatRole, OnFailure, Queues, Urpf,
 };
 use crate::crew::{self, Crew, CrewError, Style};
+use crate::explain::{self, Answer, Question};
 use crate::filters::{FilterError, Filters};
 use crate::host::Host;
 use crate::nat;
@@ -127,6 +128,8 @@ pub(crate) struct Router {
     pub(crate) nat: nat::Service,
     /// Local addresses, with their slot where NAT shares them.
     locals: BTreeMap<Ipv4Addr, Option<u8>>,
+    /// What workers hash flows with.
+    seed: u64,
     published: Snapshot,
     retry_at: Instant,
 }
@@ -212,6 +215,7 @@ impl Router {
             filters,
             captures: Captures::default(),
             locals: BTreeMap::new(),
+            seed,
             published: Snapshot::default(),
             retry_at: now,
         };
@@ -374,6 +378,17 @@ impl Router {
     pub(crate) fn lost(&self) -> LostFrames {
         let services = self.ports.iter().filter_map(|(_, port)| port.service.as_ref());
         services.flat_map(|service| &service.queues).fold(self.closed, |sum, queue| sum + queue.lost())
+    }
+
+    /// Whether packets to an address are the kernel's.
+    pub(crate) fn is_local(&self, address: Ipv4Addr) -> bool {
+        self.locals.contains_key(&address)
+    }
+
+    /// What would become of a packet, by the tables in force.
+    pub(crate) fn explain(&self, now: Instant, question: &Question) -> Answer {
+        let Snapshot { ports, settings, .. } = &self.published;
+        explain::explain(self.tables.reader(), now, ports, *settings, self.seed, question)
     }
 
     fn follow_locals(&mut self, host: &Host) {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use millrace_fib::{GroupId, GroupSpec, Link, Refusal, Resolution, Stats, Writer};
+use millrace_fib::{GroupId, GroupSpec, Link, Reader, Refusal, Resolution, Stats, Writer};
 use millrace_net::{Instant, PortId, Prefix};
 
 use crate::neighbors::{self, Effect, Event, Key, Neighbors, Nud};
@@ -96,6 +96,11 @@ impl Tables {
             asks: Vec::new(),
             settled: false,
         }
+    }
+
+    /// What workers read.
+    pub(crate) fn reader(&self) -> Reader<'static> {
+        self.fib.reader()
     }
 
     pub(crate) fn stats(&self) -> Stats {

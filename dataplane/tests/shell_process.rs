@@ -79,7 +79,7 @@ impl Client {
     }
 
     fn configure(&mut self, config: DataplaneConfig) -> Result<Vec<String>> {
-        match self.ask(RequestBody::Configure(config))? {
+        match self.ask(RequestBody::Configure(Box::new(config)))? {
             ReplyBody::Configured { restart } => Ok(restart),
             other => bail!("{other:?}"),
         }
@@ -381,7 +381,10 @@ fn what_is_no_request_ends_the_connection_and_harms_nothing() {
         ));
         let mut second = dataplane.connect()?;
         assert_eq!(second.interfaces()?.len(), 2, "anyone may ask");
-        assert!(matches!(second.ask(RequestBody::Configure(config(&[])))?, ReplyBody::Error { .. }));
+        assert!(matches!(
+            second.ask(RequestBody::Configure(Box::new(config(&[]))))?,
+            ReplyBody::Error { .. }
+        ));
         assert_eq!(client.interfaces()?.len(), 2);
         drop(client);
         wait_until("the second connection to be let in", SOON, || {

@@ -12,6 +12,7 @@ mod capture;
 mod client;
 mod doctor;
 mod exit;
+mod explain;
 mod files;
 mod notify;
 mod out;
@@ -103,6 +104,8 @@ enum Command {
         #[command(subcommand)]
         what: PolicyCommand,
     },
+    /// Say what would become of a packet, and why: the dataplane decides about it as it does about real ones
+    Explain(explain::Explain),
     /// Look for what would keep Millrace from running well on this machine
     Doctor {
         /// The configuration whose interfaces and CPUs are looked at
@@ -174,6 +177,7 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, exit::Error> {
         Command::Policy { what: PolicyCommand::Test { name, routes, config, json } } => {
             policy::test(&config, &name, &routes, json, out)
         }
+        Command::Explain(what) => explain::explain(&client, &what, out),
         Command::Doctor { config } => doctor::doctor(&config, out),
         Command::Capture(capture) => capture.run(&client, out),
         Command::Trace(trace) => trace.run(&client, out),

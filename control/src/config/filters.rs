@@ -164,6 +164,12 @@ fn prefix(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Prefix> {
     })
 }
 
+/// A protocol by its name or its number.
+pub fn protocol_number(text: &str) -> Option<u8> {
+    let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    named.or_else(|| text.parse().ok())
+}
+
 fn protocol(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<u8> {
     match field.value.get_ref() {
         DeValue::Integer(_) => reader.integer(field, 0..=255),

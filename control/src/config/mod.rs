@@ -32,6 +32,7 @@ mod sections;
 mod statics;
 
 pub use diff::{Change, Effect, diff};
+pub use filters::protocol_number;
 pub use key_chain::KeyChains;
 pub use model::{
     Bgp, Config, Http, Interface, InterfaceAddress, Kernel, Mirror, Ospf, Policy, Rip, Router, StaticRoute,

@@ -27,6 +27,7 @@ use super::advice;
 use super::capture;
 use super::commit::{self, Commits};
 use super::error::ApiError;
+use super::explain::Parameters as ExplainParameters;
 use super::nat;
 use super::stream::{self, Pages};
 use super::view;
@@ -35,7 +36,7 @@ use crate::metrics;
 use crate::protocols::host::Sample;
 use crate::protocols::{self, Reach};
 use crate::runtime::Handle;
-use crate::runtime::handle::{RouteFilter, RouteSelect, RouteView};
+use crate::runtime::handle::{DataplaneAway, RouteFilter, RouteSelect, RouteView};
 
 /// What every answer is made from.
 pub(super) struct App {
@@ -116,6 +117,7 @@ fn reading() -> Router<Arc<App>> {
         .route("/api/v1/neighbors", get(neighbors))
         .route("/api/v1/bfd", get(bfd))
         .route("/api/v1/acls", get(acls))
+        .route("/api/v1/explain", get(explain))
         .route("/api/v1/counters", get(counters))
         .route("/api/v1/drops", get(drops))
         .route("/api/v1/workers", get(workers))
@@ -175,6 +177,7 @@ taking! {
     neighbors: Neighbors -> Vec<report::Neighbor>;
     nexthops: Nexthops -> Vec<report::Nexthop>;
     acls: Acls -> Vec<report::AclHits>;
+    explained: Explained -> Box<report::Explanation>;
     fib: Fib -> report::Fib;
     fib_routes: FibRoutes -> Vec<report::FibRoute>;
 }
@@ -395,6 +398,17 @@ async fn neighbors(State(app): Shared) -> Answer<Vec<report::Neighbor>> {
     let mut neighbors = ask(&app.handle, api::Query::Neighbors, take::neighbors).await?;
     neighbors.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
     Ok(Json(neighbors))
+}
+
+async fn explain(State(app): Shared, query: Parameters<ExplainParameters>) -> Answer<report::Explanation> {
+    let question = parameters(query)?.question().map_err(ApiError::BadRequest)?;
+    let answer = within(app.handle.query(api::Query::Explain(question))).await;
+    let body = answer.map_err(|error| match error {
+        // The dataplane is there, and has nothing to say to this question.
+        ApiError::Dataplane(DataplaneAway::Refused(why)) => ApiError::BadRequest(why),
+        error => error,
+    })?;
+    take::explained(body).map(|said| Json(*said)).ok_or(ApiError::Answer)
 }
 
 #[derive(Deserialize)]

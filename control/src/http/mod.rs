@@ -16,6 +16,7 @@ mod api;
 mod capture;
 pub mod commit;
 mod error;
+mod explain;
 mod listen;
 mod lock;
 mod nat;

@@ -366,6 +366,17 @@ fn answer(query: &api::Query) -> ReplyBody {
             used_seconds_ago: Some(1),
         }]),
         api::Query::Nexthops => ReplyBody::Nexthops(vec![nexthop]),
+        api::Query::Explain(query) => ReplyBody::Explained(Box::new(report::Explanation {
+            interface: "eth0".to_owned(),
+            verdict: "reply".to_owned(),
+            reason: Some("acl-reject".to_owned()),
+            acl_in: Some(report::AclMatch { acl: "wan".to_owned(), rule: Some(1) }),
+            prefix: Some(route(0).prefix),
+            nexthop: Some(nexthop),
+            next_hop: Some(query.destination),
+            mtu: Some(query.length),
+            ..report::Explanation::default()
+        })),
         api::Query::Acls => ReplyBody::Acls(vec![report::AclHits {
             name: "wan".to_owned(),
             rules: vec![report::RuleHits { packets: 2, bytes: 3, policed: 1 }],
@@ -523,6 +534,7 @@ async fn every_described_path_answers_as_described() {
             let (method, toml) = (method.to_uppercase(), Some(("application/toml", CONFIG)));
             // An address as parameter, so that optional parts are there too.
             let path_and_query = match path.rsplit('/').next() {
+                Some("explain") => format!("{path}?source=10.0.0.1&destination=10.0.0.0&protocol=icmp"),
                 Some("fib") => format!("{path}?address=10.0.0.0"),
                 // A capture ends with its count.
                 Some("capture") => format!("{path}?count=1"),

@@ -182,7 +182,9 @@ impl Session {
         match &mut self.state {
             State::Up(up) if up.phase != Phase::Greeting => {
                 self.config = config.clone();
-                if let Some(error) = up.ask(RequestBody::Configure(config), Asked::Configure(Some(answer))) {
+                if let Some(error) =
+                    up.ask(RequestBody::Configure(Box::new(config)), Asked::Configure(Some(answer)))
+                {
                     up.problem = Some(error);
                 }
             }
@@ -399,7 +401,7 @@ impl Session {
                 }
                 (up.instance, up.build, up.pid) = (instance, build, pid);
                 up.phase = Phase::Configuring;
-                up.ask(RequestBody::Configure(self.config.clone()), Asked::Configure(None));
+                up.ask(RequestBody::Configure(Box::new(self.config.clone())), Asked::Configure(None));
             }
             (Asked::Configure(answer), ReplyBody::Configured { restart }) => {
                 self.restart.clone_from(&restart);

@@ -34,8 +34,8 @@ pub use config::{
 pub use filter::{Acl, AclAction, AclRule, Fragments, Police, TcpFlags};
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
 pub use message::{
-    CaptureOrder, Member, NatQuestion, NexthopId, NexthopKind, Op, Query, Refusal, RefusalReason, Reply,
-    ReplyBody, Request, RequestBody, Via,
+    CaptureOrder, ExplainQuery, Member, NatQuestion, NexthopId, NexthopKind, Op, Query, Refusal,
+    RefusalReason, Reply, ReplyBody, Request, RequestBody, Via,
 };
 
 /// Version of this protocol. Peers of different versions refuse each other with both numbers in the message.

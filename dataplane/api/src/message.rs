@@ -24,7 +24,7 @@ pub enum RequestBody {
     Hello {
         version: u32,
     },
-    Configure(DataplaneConfig),
+    Configure(Box<DataplaneConfig>),
     /// Everything upserted from here to the `ResyncEnd` of the same generation stays; the rest is swept there.
     ResyncBegin {
         generation: u64,
@@ -101,6 +101,8 @@ pub enum Query {
     Workers,
     Neighbors,
     Nexthops,
+    /// What would become of a packet.
+    Explain(ExplainQuery),
     /// What the rules of packet filters have met.
     Acls,
     /// What a packet to this address would meet; without an address, the summary only.
@@ -169,6 +171,25 @@ pub struct CaptureOrder {
     pub trace: bool,
 }
 
+/// A packet, and where it comes in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExplainQuery {
+    pub source: Ipv4Addr,
+    pub destination: Ipv4Addr,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// With protocol 1: the ICMP type.
+    pub source_port: u16,
+    /// With protocol 1: the ICMP code.
+    pub destination_port: u16,
+    /// None: the one that leads to the source.
+    pub interface: Option<String>,
+    /// Of the IPv4 packet, in bytes; 40 at least.
+    pub length: u16,
+    pub ttl: u8,
+    pub dont_fragment: bool,
+}
+
 /// One message from the dataplane.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Reply {
@@ -216,6 +237,7 @@ pub enum ReplyBody {
     Neighbors(Vec<report::Neighbor>),
     Nexthops(Vec<report::Nexthop>),
     Acls(Vec<report::AclHits>),
+    Explained(Box<report::Explanation>),
     Fib(report::Fib),
     FibRoutes(Vec<report::FibRoute>),
     CaptureStarted {

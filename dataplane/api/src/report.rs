@@ -153,6 +153,48 @@ pub struct Neighbor {
     pub used_seconds_ago: Option<u64>,
 }
 
+/// What would become of a packet. What it does not come to is absent.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    /// It comes in by.
+    pub interface: String,
+    /// By `VerdictKind` name: "tx", "reply", "hold", "kernel" or "drop".
+    pub verdict: String,
+    /// By `DropReason` name.
+    pub reason: Option<String>,
+    /// The reason in a sentence; empty without one.
+    pub meaning: String,
+    /// The ICMP error its sender gets, as `type/code`.
+    pub icmp: Option<String>,
+    pub acl_in: Option<AclMatch>,
+    pub prefix: Option<Prefix>,
+    pub nexthop: Option<Nexthop>,
+    /// Which of the group's buckets the flow falls in, from 0.
+    pub bucket: Option<u32>,
+    pub buckets: Option<u32>,
+    pub out_interface: Option<String>,
+    pub next_hop: Option<Ipv4Addr>,
+    /// "resolved", "incomplete", "failed", or "unknown" where nobody has spoken to it.
+    pub neighbor: Option<String>,
+    pub source_mac: Option<Mac>,
+    pub destination_mac: Option<Mac>,
+    /// Of the next hop, in bytes of IPv4.
+    pub mtu: Option<u16>,
+    pub acl_out: Option<AclMatch>,
+    /// Frames that would be sent: the packet, its fragments, ICMP errors.
+    pub frames: u32,
+    /// What else there is to know.
+    pub notes: Vec<String>,
+}
+
+/// What decided in a packet filter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AclMatch {
+    pub acl: String,
+    /// From 1. None: the default.
+    pub rule: Option<u32>,
+}
+
 /// A packet filter's counters, all workers together, since it was put in force.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AclHits {

@@ -11,6 +11,7 @@ use millrace_nat::Nat;
 use millrace_net::{Instant, PortId, Rate};
 
 use crate::counters::{CounterPage, Run};
+use crate::filter::Judgement;
 use crate::frame::{Frame, Leg, Shell};
 use crate::limiter::Limiter;
 use crate::outcome::{DropReason, Event, Stage, Verdict, VerdictKind};
@@ -26,7 +27,10 @@ use crate::stage::ip_input::ip_input;
 use crate::stage::nat_wait::NatWait;
 use crate::stage::urpf::urpf;
 
+pub use explain::Explanation;
+
 mod answer;
+mod explain;
 mod forward;
 mod nat;
 
@@ -114,6 +118,8 @@ struct Path<'m, F> {
     nat: Option<Nat>,
     nat_wait: NatWait<F>,
     nat_columns: nat::Columns,
+    /// What the filter of the last packet that met one on its way out said; for [`Engine::explain`].
+    judged: Option<Judgement>,
 }
 
 /// The burst in columns. Entries beyond the frames of the burst are of bursts before.
@@ -124,6 +130,8 @@ struct Burst {
     destinations: [u32; BURST],
     groups: [GroupId; BURST],
     hops: [Hop; BURST],
+    /// The same for the way in.
+    judged: Option<Judgement>,
 }
 
 /// What the stages of one call share.
@@ -181,6 +189,7 @@ impl<'m, F: Frame> Engine<'m, F> {
             nat: None,
             nat_wait: NatWait::new(config.seed),
             nat_columns: nat::Columns::EMPTY,
+            judged: None,
         };
         Self { path, burst: Burst::EMPTY }
     }
@@ -327,6 +336,7 @@ impl Burst {
         destinations: [0; BURST],
         groups: [GroupId::NONE; BURST],
         hops: [Hop::Local; BURST],
+        judged: None,
     };
 
     /// Pass 1: headers are read and routes asked for. Sources are checked where a port wants it.
@@ -385,6 +395,7 @@ impl Burst {
             if is_answered(*decided) {
                 let judgement = acl::judge(guard, worker, now, packet, frame.data());
                 *decided = judgement.refused.map(Hop::Fault).or(*decided);
+                self.judged = Some(judgement);
             }
         }
     }

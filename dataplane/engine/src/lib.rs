@@ -30,7 +30,7 @@ pub mod ports;
 mod stage;
 
 pub use counters::{CounterPage, PortCounters};
-pub use engine::{BURST, Engine, EngineConfig, IcmpSource, Settings};
+pub use engine::{BURST, Engine, EngineConfig, Explanation, IcmpSource, Settings};
 pub use filter::{Filter, Hits, Judgement};
 pub use frame::{Frame, Handoff, Leg, Pool, Shell};
 pub use outcome::{DropReason, Event, IcmpMessage, Stage, Verdict, VerdictKind};

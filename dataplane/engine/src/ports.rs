@@ -166,6 +166,14 @@ impl Ports {
         true
     }
 
+    /// The same without address translation.
+    pub fn without_nat(&self) -> Self {
+        let mut plain = self.clone();
+        plain.slots.iter_mut().flatten().for_each(|port| port.nat = NatSide::Neither);
+        plain.has_nat = false;
+        plain
+    }
+
     #[inline]
     pub fn get(&self, id: PortId) -> Option<&Port> {
         self.slots.get(id.index())?.as_ref()

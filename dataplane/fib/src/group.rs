@@ -68,10 +68,16 @@ impl Buckets {
         if self.log2 == 0 { Some(AdjacencyId(u16_at(self.base as u64, 0))) } else { None }
     }
 
+    /// Which of them a flow falls in, from 0.
+    #[inline]
+    pub const fn index(self, hash: u32) -> u32 {
+        hash & (self.len() - 1)
+    }
+
     /// Index in the bucket table of the bucket for `hash`.
     #[inline]
     pub(crate) const fn slot(self, hash: u32) -> u32 {
-        self.base.wrapping_add(hash & (self.len() - 1))
+        self.base.wrapping_add(self.index(hash))
     }
 
     pub(crate) const fn base(self) -> u32 {

@@ -279,7 +279,7 @@ pub(super) fn nexthops(router: &Router) -> Vec<Nexthop> {
     router.tables.groups().map(|(key, group)| nexthop(router, key, group)).collect()
 }
 
-fn nexthop(router: &Router, key: GroupKey, group: &Group) -> Nexthop {
+pub(super) fn nexthop(router: &Router, key: GroupKey, group: &Group) -> Nexthop {
     let kind = match group.kind {
         Kind::Forward(_) => "forward",
         Kind::Glean(_) => "glean",

@@ -157,8 +157,16 @@ impl<F: Frame> Path<'_, F> {
 
     /// Why a packet may not leave, if it may not.
     #[inline(never)]
-    fn guard_out(&self, now: Instant, guard: &Guard, packet: &Packet, frame: &[u8]) -> Option<DropReason> {
-        acl::judge(guard, self.config.worker, now, packet, frame).refused
+    fn guard_out(
+        &mut self,
+        now: Instant,
+        guard: &Guard,
+        packet: &Packet,
+        frame: &[u8],
+    ) -> Option<DropReason> {
+        let judgement = acl::judge(guard, self.config.worker, now, packet, frame);
+        self.judged = Some(judgement);
+        judgement.refused
     }
 
     /// The options of a packet that has some and goes to `next_hop`, if these let it go.

@@ -4,6 +4,7 @@
 mod acl;
 mod broadcast;
 mod eth_input;
+mod explain;
 mod fib_lookup;
 mod hold;
 mod icmp_error;

@@ -322,6 +322,11 @@ impl<'m> Router<'m> {
         self.check_conservation();
     }
 
+    /// Every frame is in the pool or held.
+    pub(crate) fn check_frames(&self) {
+        assert_eq!(self.bench.free.len() + self.engine.held(), self.frames, "frames in = frames out");
+    }
+
     /// Every frame is in the pool or held; every packet that came has its verdict or is held.
     pub(crate) fn check_conservation(&self) {
         assert_eq!(self.bench.free.len() + self.engine.held(), self.frames, "frames in = frames out");
