@@ -131,8 +131,6 @@ pub struct Forwarding {
     pub ecmp_hash: api::FlowHash,
     pub icmp_source: api::IcmpSource,
     pub source_routes: bool,
-    /// None: without a limit.
-    pub host_limit: Option<u32>,
 }
 
 impl Default for Forwarding {
@@ -142,7 +140,6 @@ impl Default for Forwarding {
             ecmp_hash: default.flow_hash,
             icmp_source: default.icmp_source,
             source_routes: default.source_routes,
-            host_limit: default.host_limit,
         }
     }
 }
@@ -277,7 +274,6 @@ impl Config {
                 icmp_source: self.forwarding.icmp_source,
                 router_id: self.router.router_id,
                 source_routes: self.forwarding.source_routes,
-                host_limit: self.forwarding.host_limit,
             },
             acls: self.acls.clone(),
         }

@@ -57,8 +57,6 @@ impl fmt::Display for Config {
         writeln!(f, "\n[forwarding]\necmp-hash = \"{}\"", name_of(ECMP_HASHES, &forwarding.ecmp_hash))?;
         writeln!(f, "icmp-source = \"{}\"", name_of(ICMP_SOURCES, &forwarding.icmp_source))?;
         writeln!(f, "source-routes = {}", forwarding.source_routes)?;
-        let limit = forwarding.host_limit.map_or_else(|| "\"none\"".to_owned(), |limit| limit.to_string());
-        writeln!(f, "host-limit = {limit}")?;
         for acl in &self.acls {
             writeln!(f, "\n{}", acl_text(acl))?;
         }

@@ -252,14 +252,6 @@ pub(super) const FORWARDING: Section = Section {
             "false",
             "Whether packets with source route options are forwarded (RFC 7126 says no).",
         ),
-        key(
-            "host-limit",
-            "a number of packets a second from 100, or \"none\"",
-            "200000",
-            "Most packets to the router itself, on each CPU and of each class: routing protocols (OSPF, BGP, RIP, BFD), ICMP, \
-             other TCP, all else. What is over it is dropped before the kernel sees it, so that a flood of one class leaves \
-             the others alone. ARP is never limited.",
-        ),
     ],
 };
 

@@ -248,17 +248,10 @@ fn forwarding(reader: &mut Reader<'_>, table: &Table<'_>) -> Forwarding {
     let ecmp_hash = table.get("ecmp-hash").and_then(|field| reader.choice(&field, ECMP_HASHES));
     let icmp_source = table.get("icmp-source").and_then(|field| reader.choice(&field, ICMP_SOURCES));
     let source_routes = table.get("source-routes").and_then(|field| reader.boolean(&field));
-    let host_limit = table.get("host-limit").and_then(|field| {
-        if field.value.get_ref().is_str() {
-            return reader.choice(&field, &[("none", None)]);
-        }
-        reader.integer::<u32>(&field, 100..=1_000_000_000).map(Some)
-    });
     Forwarding {
         ecmp_hash: ecmp_hash.unwrap_or(default.ecmp_hash),
         icmp_source: icmp_source.unwrap_or(default.icmp_source),
         source_routes: source_routes.unwrap_or(default.source_routes),
-        host_limit: host_limit.unwrap_or(default.host_limit),
     }
 }
 

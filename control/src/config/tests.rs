@@ -87,8 +87,7 @@ fn what_is_said_about_wrong_files() {
         ("a directory as prefix file", "[[static]]\nprefixes-from = \"/\"\nkind = \"blackhole\"\n".into()),
         ("prefix and prefix file", "[[static]]\nprefix = \"10.0.0.0/8\"\nprefixes-from = \"x\"\nkind = \"blackhole\"\n".into()),
         // -- [forwarding], [[acl]]
-        ("forwarding", "[forwarding]\necmp-hash = \"l4\"\nicmp-source = \"inside\"\nsource-routes = 1\nhost-limit = 5\n".into()),
-        ("host limit in words", "[forwarding]\nhost-limit = \"never\"\n".into()),
+        ("forwarding", "[forwarding]\necmp-hash = \"l4\"\nicmp-source = \"inside\"\nsource-routes = 1\n".into()),
         ("acl without anything", "[[acl]]\n[[acl.rule]]\n".into()),
         ("acl twice, and names of none", format!("[[acl]]\nname = \"wan\"\n[[acl]]\nname = \"wan\"\n[[acl]]\nname = \"a b\"\ndefault = \"deny\"\n{ETH0}acl-in = \"wn\"\nacl-out = \"office\"\n")),
         ("acl rules", "[[acl]]\nname = \"wan\"\nrules = []\n[[acl.rule]]\naction = \"permit\"\nsource = \"10.1.0.0/8\"\ndestination = [\"lan\", 7]\nprotocol = \"ipv6\"\n[[acl.rule]]\naction = \"drop\"\nprotocol = 256\nsource-port = 80\nicmp-type = 8\ntcp-flags = \"syn\"\npolice = { packets = 10 }\n".into()),
@@ -172,7 +171,6 @@ proxy-arp = true
 ecmp-hash = "l3"
 icmp-source = "incoming"
 source-routes = true
-host-limit = "none"
 
 [[acl]]
 name = "wan"
@@ -310,7 +308,6 @@ fn a_full_file_and_its_effective_form() {
     ecmp-hash = "l3"
     icmp-source = "incoming"
     source-routes = true
-    host-limit = "none"
 
     [[acl]]
     name = "wan"
@@ -452,7 +449,6 @@ fn a_full_file_and_its_effective_form() {
                 icmp_source: api::IcmpSource::Incoming,
                 router_id: config.router.router_id,
                 source_routes: true,
-                host_limit: None,
             },
             acls: vec![
                 api::Acl {

@@ -31,7 +31,7 @@ pub struct DataplaneConfig {
 }
 
 /// How packets are forwarded, whatever the interface. In force at once.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Forwarding {
     pub flow_hash: FlowHash,
     pub icmp_source: IcmpSource,
@@ -39,24 +39,7 @@ pub struct Forwarding {
     pub router_id: Option<Ipv4Addr>,
     /// Whether source-routed packets are forwarded.
     pub source_routes: bool,
-    /// Packets a second, to the router itself, on each CPU and of each class. None: all.
-    pub host_limit: Option<u32>,
 }
-
-impl Default for Forwarding {
-    fn default() -> Self {
-        Self {
-            flow_hash: FlowHash::default(),
-            icmp_source: IcmpSource::default(),
-            router_id: None,
-            source_routes: false,
-            host_limit: Some(DEFAULT_HOST_LIMIT),
-        }
-    }
-}
-
-/// [`Forwarding::host_limit`] where the file names none.
-pub const DEFAULT_HOST_LIMIT: u32 = 200_000;
 
 /// What chooses among paths of equal cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -28,8 +28,8 @@ pub mod nat;
 pub mod report;
 
 pub use config::{
-    DEFAULT_HOST_LIMIT, DataplaneConfig, Express, FlowHash, Forwarding, Guard, IcmpSource, InterfaceConfig,
-    Mode, MssClamp, NatRole, OnFailure, Queues, Scheduling, Switches, Urpf, Vlan,
+    DataplaneConfig, Express, FlowHash, Forwarding, Guard, IcmpSource, InterfaceConfig, Mode, MssClamp,
+    NatRole, OnFailure, Queues, Scheduling, Switches, Urpf, Vlan,
 };
 pub use filter::{Acl, AclAction, AclRule, Fragments, Police, TcpFlags};
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
