@@ -1,13 +1,22 @@
-//! `millrace doctor`: what of this machine would keep Millrace from running, or from running well.
+//! `millrace doctor`: what of this machine would keep Millrace from running, or from running well, with the command that
+//! mends it; `--fix` gives these commands, `--undo` takes them back.
+
+mod device;
+mod fix;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use serde::Serialize;
 
 use super::exit::{Error, Exit};
 use super::out::{Out, plural};
 use crate::config::{self, Config};
+use fix::{Fix, Memory};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Grade {
     Good,
     /// Works, but not as well as it could.
@@ -16,34 +25,52 @@ enum Grade {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Finding {
     grade: Grade,
     what: String,
     /// What to do; empty where nothing is to be done.
     advice: String,
+    /// What `--fix` does about it.
+    fix: Option<Fix>,
+}
+
+impl Finding {
+    /// The advice is to give this command.
+    fn mended_by(self, fix: Fix) -> Self {
+        Self { advice: fix.command.clone(), fix: Some(fix), ..self }
+    }
 }
 
 fn finding(grade: Grade, what: impl Into<String>, advice: impl Into<String>) -> Finding {
-    Finding { grade, what: what.into(), advice: advice.into() }
+    Finding { grade, what: what.into(), advice: advice.into(), fix: None }
 }
 
-pub(super) fn doctor(config: &Path, out: &mut Out) -> Result<Exit, Error> {
-    let mut findings = vec![kernel(&read("/proc/sys/kernel/osrelease"))];
-    findings.push(rights(&read("/proc/self/status")));
-    findings.push(jit(&read("/proc/sys/net/core/bpf_jit_enable")));
-    match config::load(config) {
-        Ok(loaded) => {
-            findings.push(finding(Grade::Good, format!("{}: ok", config.display()), ""));
-            findings.push(cpus(&loaded.config, &read("/sys/devices/system/cpu/online")));
-            let interfaces = loaded.config.interfaces.iter();
-            findings.extend(interfaces.map(|interface| device(&interface.name, Path::new("/sys/class/net"))));
+/// What the command was asked for beside looking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Wish {
+    pub(super) fix: bool,
+    pub(super) undo: bool,
+    pub(super) json: bool,
+}
+
+pub(super) fn doctor(config: &Path, run_dir: &Path, wish: Wish, out: &mut Out) -> Result<Exit, Error> {
+    let ended = |all: bool| if all { Exit::Done } else { Exit::Failed };
+    if wish.undo {
+        return Ok(ended(Memory::read(run_dir)?.undo(out)?));
+    }
+    let findings = findings(config);
+    if wish.fix {
+        let fixes: Vec<_> = findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
+        if fixes.is_empty() {
+            out.line("Nothing here can be mended by a command.")?;
         }
-        Err(error) => {
-            let first = error.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
-            let advice = format!("`millrace check {}` says all of it", config.display());
-            findings.push(finding(Grade::Bad, format!("{}: {first}", config.display()), advice));
-        }
+        return Ok(ended(Memory::read(run_dir)?.apply(fixes, out)?));
+    }
+    let bad = findings.iter().filter(|finding| finding.grade == Grade::Bad).count();
+    if wish.json {
+        out.line(serde_json::to_string_pretty(&findings).unwrap_or_default())?;
+        return Ok(ended(bad == 0));
     }
     for finding in &findings {
         let mark = match finding.grade {
@@ -56,12 +83,42 @@ pub(super) fn doctor(config: &Path, out: &mut Out) -> Result<Exit, Error> {
             out.line(format_args!("      → {}", finding.advice))?;
         }
     }
-    let bad = findings.iter().filter(|finding| finding.grade == Grade::Bad).count();
-    if bad == 0 {
-        return Ok(Exit::Done);
+    if findings.iter().any(|finding| finding.fix.is_some()) {
+        out.line(
+            "\n`millrace doctor --fix` gives the commands that change settings, `--undo` takes them back.",
+        )?;
     }
-    out.line(format_args!("\n{} in the way of Millrace.", plural(bad, "thing")))?;
-    Ok(Exit::Failed)
+    if bad != 0 {
+        out.line(format_args!("\n{} in the way of Millrace.", plural(bad, "thing")))?;
+    }
+    Ok(ended(bad == 0))
+}
+
+fn findings(config: &Path) -> Vec<Finding> {
+    let status = read("/proc/self/status");
+    let mut findings = vec![kernel(&read("/proc/sys/kernel/osrelease"))];
+    findings.push(rights(&status));
+    findings.push(jit(&read("/proc/sys/net/core/bpf_jit_enable")));
+    match config::load(config) {
+        Ok(loaded) => {
+            let dataplane = &loaded.config.dataplane;
+            findings.push(finding(Grade::Good, format!("{}: ok", config.display()), ""));
+            findings.push(cpus(&loaded.config, &read("/sys/devices/system/cpu/online")));
+            findings.push(memlock(&read("/proc/self/limits"), &status, dataplane.frames));
+            let workers = dataplane.workers.len().max(1);
+            for interface in &loaded.config.interfaces {
+                let features = features(&interface.name);
+                let class = Path::new("/sys/class/net");
+                findings.extend(device::look(&interface.name, class, features.as_deref(), workers));
+            }
+        }
+        Err(error) => {
+            let first = error.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+            let advice = format!("`millrace check {}` says all of it", config.display());
+            findings.push(finding(Grade::Bad, format!("{}: {first}", config.display()), advice));
+        }
+    }
+    findings
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -83,8 +140,9 @@ fn kernel(release: &str) -> Finding {
 }
 
 /// Bit numbers of linux/capability.h.
-const CAPABILITIES: [(&str, u32); 4] =
-    [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+const CAPABILITIES: [(&str, u32); 5] =
+    [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_SYS_NICE", 23), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+const IPC_LOCK: u32 = 14;
 
 fn rights(status: &str) -> Finding {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -103,11 +161,11 @@ fn rights(status: &str) -> Finding {
 
 fn jit(setting: &str) -> Finding {
     match setting {
-        "0" => finding(
-            Grade::Warning,
-            "the BPF compiler is off: XDP programs are interpreted",
-            "sysctl net.core.bpf_jit_enable=1",
-        ),
+        "0" => {
+            finding(Grade::Warning, "the BPF compiler is off: XDP programs are interpreted", "").mended_by(
+                Fix::new("sysctl -w net.core.bpf_jit_enable=1", "sysctl -w net.core.bpf_jit_enable=0"),
+            )
+        }
         _ => finding(Grade::Good, "BPF programs are compiled", ""),
     }
 }
@@ -132,35 +190,28 @@ fn cpus(config: &Config, online: &str) -> Finding {
     finding(Grade::Good, format!("CPUs {online}"), "")
 }
 
-/// Drivers that are known to have AF_XDP zero-copy. What is in force is shown by `millrace show interfaces`.
-const ZERO_COPY: &[&str] =
-    &["fsl_dpaa2_eth", "i40e", "ice", "igb", "igc", "ixgbe", "mlx5_core", "nfp", "tsnep"];
+/// What `ethtool -k` says of a device; none where there is no ethtool or no device.
+fn features(name: &str) -> Option<String> {
+    let output = Command::new("ethtool").args(["-k", name]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
 
-fn device(name: &str, class: &Path) -> Finding {
-    let dir = class.join(name);
-    if !dir.exists() {
-        let advice = "see `ip link`; Millrace takes it into service as soon as it is there";
-        return finding(Grade::Warning, format!("{name}: there is no such interface at present"), advice);
+/// Packet buffers are locked memory: CAP_IPC_LOCK, or a limit that has room for them.
+fn memlock(limits: &str, status: &str, frames: u32) -> Finding {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
+    let limit = line.and_then(|rest| rest.split_whitespace().next()).unwrap_or("unlimited");
+    let needed = u64::from(frames) * 4096;
+    let enough = limit.parse::<u64>().map_or(true, |limit| needed <= limit);
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
+    if enough || effective & 1 << IPC_LOCK != 0 {
+        return finding(Grade::Good, format!("locked memory: room for {frames} packet buffers"), "");
     }
-    let driver = fs::read_link(dir.join("device/driver")).ok();
-    let driver = driver.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let queues = fs::read_dir(dir.join("queues")).map_or(0, |entries| {
-        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-")).count()
-    });
-    let up = read(dir.join("operstate")) != "down";
-    let driver_name = driver.as_deref().unwrap_or("virtual");
-    let what =
-        format!("{name}: {driver_name}, {}, MTU {}", plural(queues, "receive queue"), read(dir.join("mtu")));
-    match driver.as_deref() {
-        _ if !up => finding(Grade::Warning, format!("{what}, down"), format!("ip link set {name} up")),
-        Some(driver) if ZERO_COPY.contains(&driver) => finding(Grade::Good, what, ""),
-        Some(_) => finding(
-            Grade::Warning,
-            what,
-            "not known for zero-copy: packets may be copied, which costs speed; see `millrace show interfaces`",
-        ),
-        None => finding(Grade::Good, what, ""),
-    }
+    finding(
+        Grade::Warning,
+        format!("locked memory: {limit} bytes are allowed, {needed} are needed for {frames} packet buffers"),
+        "LimitMEMLOCK=infinity in the unit, `ulimit -l unlimited`, or CAP_IPC_LOCK",
+    )
 }
 
 #[cfg(test)]
@@ -186,7 +237,11 @@ mod tests {
     #[test]
     fn missing_rights_are_named() {
         assert_eq!(rights("Name: x\nCapEff:\t000001ffffffffff\n").grade, Grade::Good);
-        assert!(rights("CapEff:\t0000008000001000\n").what.ends_with("lacks CAP_NET_RAW, CAP_PERFMON"));
+        assert!(
+            rights("CapEff:\t0000008000001000\n")
+                .what
+                .ends_with("lacks CAP_NET_RAW, CAP_SYS_NICE, CAP_PERFMON")
+        );
         assert_eq!(rights("").grade, Grade::Warning);
     }
 
@@ -200,13 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_described_from_sysfs() {
-        let class = tempfile::tempdir().unwrap();
-        let dir = class.path().join("eth0");
-        fs::create_dir_all(dir.join("queues/rx-0")).unwrap();
-        fs::create_dir_all(dir.join("queues/tx-0")).unwrap();
-        fs::write(dir.join("mtu"), "1500\n").unwrap();
-        assert_eq!(device("eth0", class.path()).what, "eth0: virtual, 1 receive queue, MTU 1500");
-        assert_eq!(device("eth1", class.path()).grade, Grade::Warning);
+    fn buffers_need_memory_that_may_be_locked() {
+        let limits = "Limit  Soft  Hard  Units\nMax locked memory         8388608              8388608              bytes\n";
+        let none = "CapEff:\t0000000000000000\n";
+        assert_eq!(memlock(limits, none, 2048).grade, Grade::Good);
+        assert_eq!(memlock(limits, none, 4096).grade, Grade::Warning);
+        assert_eq!(memlock(limits, "CapEff:\t0000000000004000\n", 4096).grade, Grade::Good);
+        assert_eq!(memlock(&limits.replace("8388608", "unlimited"), none, 4096).grade, Grade::Good);
     }
 }

@@ -111,6 +111,15 @@ enum Command {
         /// The configuration whose interfaces and CPUs are looked at
         #[arg(short, long, value_name = "FILE", default_value = CONFIG_FILE)]
         config: PathBuf,
+        /// Give the commands that mend what was found
+        #[arg(long, conflicts_with = "undo")]
+        fix: bool,
+        /// Take back what `--fix` has done
+        #[arg(long)]
+        undo: bool,
+        /// JSON for programs
+        #[arg(long, conflicts_with_all = ["fix", "undo"])]
+        json: bool,
     },
     /// Packets as they pass the workers, printed or written as pcapng
     Capture(capture::Capture),
@@ -178,7 +187,9 @@ fn execute(cli: Cli, out: &mut Out) -> Result<Exit, exit::Error> {
             policy::test(&config, &name, &routes, json, out)
         }
         Command::Explain(what) => explain::explain(&client, &what, out),
-        Command::Doctor { config } => doctor::doctor(&config, out),
+        Command::Doctor { config, fix, undo, json } => {
+            doctor::doctor(&config, &run_dir, doctor::Wish { fix, undo, json }, out)
+        }
         Command::Capture(capture) => capture.run(&client, out),
         Command::Trace(trace) => trace.run(&client, out),
         Command::Replay { file } => replay::replay(&file, out),
