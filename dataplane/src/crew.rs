@@ -68,9 +68,19 @@ impl Style {
     fn scheduling(self) -> Scheduling {
         match self.scheduling {
             Scheduling::Realtime if self.busy_poll => Scheduling::Nice,
-            wanted => wanted,
+            wanted @ (Scheduling::Realtime | Scheduling::Nice | Scheduling::Normal) => wanted,
         }
     }
+}
+
+/// The memory that workers read together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<'a> {
+    pub(crate) umem: &'a Umem,
+    pub(crate) fib: Reader<'static>,
+    pub(crate) quiescence: &'a Quiescence,
+    /// The ports that NAT holds of shared addresses, which the XDP program reads too.
+    pub(crate) nat_ports: &'static [AtomicU64],
 }
 
 #[derive(Debug)]
@@ -113,14 +123,12 @@ impl Crew {
     /// Starts one worker for each CPU. They have no sockets yet, and the same seed: a flow takes one path whoever has it.
     pub(crate) fn start(
         cpus: &[u16],
-        umem: &Umem,
-        fib: Reader<'static>,
-        quiescence: &Quiescence,
+        shared: Shared<'_>,
         requests: Arc<Requests>,
         seed: u64,
         style: Style,
-        nat_ports: &'static [AtomicU64],
     ) -> Result<Self, CrewError> {
+        let Shared { umem, fib, quiescence, nat_ports } = shared;
         let published = Arc::new(Published::default());
         let inboxes: Arc<[Inbox]> = cpus.iter().map(|_| Inbox::new()).collect::<Result<Vec<_>, _>>()?.into();
         let mut crew = Self { members: Vec::new(), published, inboxes, requests };

@@ -199,7 +199,10 @@ impl Router {
         let writer = Writer::new(memory, quiescence.clone());
         let crew = {
             let style = Style { scheduling: config.scheduling, busy_poll: config.busy_poll };
-            Crew::start(&cpus, &umem, writer.reader(), &quiescence, requests, seed, style, xdp.nat_ports())?
+            let nat_ports = xdp.nat_ports();
+            let shared =
+                crew::Shared { umem: &umem, fib: writer.reader(), quiescence: &quiescence, nat_ports };
+            Crew::start(&cpus, shared, requests, seed, style)?
         };
         let mut nat = nat::Service::new(crew.len(), seed, xdp.nat_ports(), nat::state_file(run_dir));
         nat.configure(config.nat.clone());
@@ -577,7 +580,7 @@ impl Router {
             tracing::error!(interface = port.config.name, %error, "on-failure is not in force in the kernel");
         }
         let proxy_arp = port.config.switches.proxy_arp;
-        let found = service.found.iter().any(|found| *found == (Switch::ProxyArp, true));
+        let found = service.found.contains(&(Switch::ProxyArp, true));
         if let Err(error) = Switch::ProxyArp.set(&port.config.name, proxy_arp || found) {
             tracing::error!(interface = port.config.name, %error, "proxy-arp is not in force in the kernel");
         }

@@ -125,7 +125,7 @@ fn lose_little(net: &Net) -> Result<()> {
     wait_until("the probe to be on its way", SOON, || Ok(upper + 500 < net.carried()?.0))?;
     net.silence(true)?;
     let result = probe.finish()?;
-    println!("{} of {} datagrams lost", result.lost, result.datagrams);
+    eprintln!("{} of {} datagrams lost", result.lost, result.datagrams);
     ensure!(0 < result.lost && result.lost <= 200, "{} of {} lost", result.lost, result.datagrams);
     Ok(())
 }

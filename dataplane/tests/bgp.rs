@@ -112,7 +112,7 @@ fn bgp_survives_the_death_of_the_routing_process() {
     test(|lab| {
         let line = Line::new(lab)?;
         let (_bird, _frr) = (line.bird()?, line.frr("")?);
-        let mut router = line.router("")?;
+        let router = line.router("")?;
         wait_state(&router, "10.70.1.2", "Established")?;
         wait_state(&router, "10.70.2.2", "Established")?;
         line.west.ip("route replace default via 10.70.1.1")?;

@@ -98,7 +98,7 @@ fn an_adjacency_forms() {
     // The last description again, as if our answer was lost: it is repeated, and nothing else changes.
     assert_eq!(words(&router.hear(&description(78, "S", &[theirs.header]))), ["one: description  0"]);
     assert_eq!(router.ospf.neighbors(router.now)[0].state.name(), "loading");
-    let outputs = router.hear(&update(&[theirs.clone()]));
+    let outputs = router.hear(&update(std::slice::from_ref(&theirs)));
     assert_eq!(router.ospf.neighbors(router.now)[0].state.name(), "full");
     // The own LSA follows, held back since the last one is young.
     assert_eq!(words(&outputs), Vec::<String>::new());

@@ -171,9 +171,10 @@ pub fn protocol_number(text: &str) -> Option<u8> {
 }
 
 fn protocol(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<u8> {
-    match field.value.get_ref() {
-        DeValue::Integer(_) => reader.integer(field, 0..=255),
-        _ => reader.choice(field, PROTOCOLS),
+    if let DeValue::Integer(_) = field.value.get_ref() {
+        reader.integer(field, 0..=255)
+    } else {
+        reader.choice(field, PROTOCOLS)
     }
 }
 

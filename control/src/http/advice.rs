@@ -193,6 +193,86 @@ const DROPS: &[Advice] = &[
         "no live worker on its receive queue, and the interface fails closed",
         "normal while the dataplane starts; else see `millrace show interfaces` and the `queues` of the interface",
     ),
+    row(
+        "nat-off",
+        "from inside to outside while address translation has no configuration: nothing leaves untranslated",
+        "write `[nat]` with a pool and a source rule, or take `nat = …` off the interfaces",
+    ),
+    row(
+        "nat-no-pool",
+        "from an inside address that no rule translates or exempts; the sender was told (ICMP 3/13)",
+        "add a `[[nat.source]]` that covers the address, with a pool or `exempt = true`",
+    ),
+    row(
+        "nat-pool-exhausted",
+        "no outside port is left in the pool; the sender was told (ICMP 3/13)",
+        "more addresses in the pool; `millrace show nat pools` and `show nat subscribers` say who has the ports",
+    ),
+    row(
+        "nat-subscriber-ports",
+        "the inside address has all the ports it may have; the sender was told (ICMP 3/13)",
+        "`millrace show nat subscribers` shows it: an infected or very busy host, or a quota that is too small",
+    ),
+    row(
+        "nat-subscriber-sessions",
+        "the inside address has all the sessions it may have; the sender was told (ICMP 3/13)",
+        "`millrace show nat subscribers` shows it: an infected or very busy host, or a quota that is too small",
+    ),
+    row(
+        "nat-table-full",
+        "the table of sessions or mappings is full; the sender was told (ICMP 3/13)",
+        "a flood, or a limit in `[nat]` that is too small: `millrace show nat stats`",
+    ),
+    row(
+        "nat-inbound-full",
+        "from outside, and there was no room for the session",
+        "a flood from outside, or a limit in `[nat]` that is too small: `millrace show nat stats`",
+    ),
+    row(
+        "nat-no-mapping",
+        "from outside to an outside endpoint that nobody inside has",
+        "scans from the Internet look like this; for a server inside write a `[[nat.forward]]`",
+    ),
+    row(
+        "nat-filtered",
+        "from an outside endpoint that the mapping's filter does not let in",
+        "as `filtering` of the pool says; `endpoint-independent` lets anybody answer",
+    ),
+    row(
+        "nat-no-session",
+        "a TCP segment that is no SYN and belongs to no connection",
+        "normal after a restart or a time-out; if it grows, the TCP time-out is shorter than the idle time of a client",
+    ),
+    row(
+        "nat-unrelated-error",
+        "an ICMP error about a packet that no session has",
+        "late or forged errors; nothing to do",
+    ),
+    row(
+        "nat-malformed",
+        "cannot be translated: too short, or an ICMP message that is neither query nor error",
+        SENDER,
+    ),
+    row(
+        "nat-fragment",
+        "a fragment whose first fragment has not come, or not in time",
+        "fragments are lost or forged: look at the path's MTU, and at `mss-clamp`",
+    ),
+    row(
+        "nat-syn-unanswered",
+        "a connection from outside that nobody inside opened within six seconds; the sender was told (ICMP 3/3)",
+        "for a server inside write a `[[nat.forward]]`",
+    ),
+    row(
+        "nat-gateway",
+        "the beginning of an FTP command, which leaves at the head of the next segment",
+        "nothing: the sender's TCP sends on",
+    ),
+    row(
+        "nat-handoff",
+        "could not be given to the worker that has its state",
+        "that worker is overloaded: see `millrace show workers`",
+    ),
 ];
 
 /// What the counter of one reason says.

@@ -403,12 +403,11 @@ async fn neighbors(State(app): Shared) -> Answer<Vec<report::Neighbor>> {
 async fn explain(State(app): Shared, query: Parameters<ExplainParameters>) -> Answer<report::Explanation> {
     let question = parameters(query)?.question().map_err(ApiError::BadRequest)?;
     let answer = within(app.handle.query(api::Query::Explain(question))).await;
-    let body = answer.map_err(|error| match error {
-        // The dataplane is there, and has nothing to say to this question.
-        ApiError::Dataplane(DataplaneAway::Refused(why)) => ApiError::BadRequest(why),
-        error => error,
-    })?;
-    take::explained(body).map(|said| Json(*said)).ok_or(ApiError::Answer)
+    // The dataplane is there, and has nothing to say to this question.
+    if let Err(ApiError::Dataplane(DataplaneAway::Refused(why))) = answer {
+        return Err(ApiError::BadRequest(why));
+    }
+    take::explained(answer?).map(|said| Json(*said)).ok_or(ApiError::Answer)
 }
 
 #[derive(Deserialize)]

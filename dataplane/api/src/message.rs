@@ -18,7 +18,6 @@ pub struct Request {
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "a message is made, sent and gone; none is kept")]
 pub enum RequestBody {
     /// First on every connection.
     Hello {

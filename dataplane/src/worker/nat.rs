@@ -46,7 +46,9 @@ impl PartialEq for Setup {
 impl Eq for Setup {}
 
 /// Something the clerk has a worker do with its shard. It delays the next burst: a few thousand records at a time.
-pub(crate) struct Errand(pub(crate) Box<dyn FnOnce(Instant, Option<&mut Nat>) + Send>);
+pub(crate) struct Errand(pub(crate) Box<Deed>);
+
+type Deed = dyn FnOnce(Instant, Option<&mut Nat>) + Send;
 
 impl fmt::Debug for Errand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,7 +31,7 @@ impl Ledger {
     }
 
     fn faults(&self) -> Vec<String> {
-        let rows = rows(&fs::read_to_string(self.path().join("RFC.md")).unwrap());
+        let rows = rows(&fs::read_to_string(self.path().join("RFC.md")).expect("a ledger"));
         assert!(self.rows < rows.len(), "{}: the ledger has been read", self.dir);
         let mut faults = Vec::new();
         for Row { line, state, shown_by } in rows {
