@@ -11,10 +11,12 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Empty for root.
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 60
 # Crates whose tests in tests/ make namespaces, sockets or BPF maps.
 ROOTED := -p millrace-dataplane -p millrace-control -p millrace-xsk -p millrace-lab
 
-.PHONY: help demo lab test lint fmt bench soak ebpf setup clean
+.PHONY: help demo lab test lint fmt fuzz bench soak ebpf setup clean
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +64,26 @@ lint: ## Formatting, clippy without a warning, and what may come in from outside
 fmt: ## Formats everything
 	@$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path ebpf/Cargo.toml
+
+# New inputs go to target/fuzz. A finding is written to */fuzz/artifacts: fix it, and keep it in */fuzz/regressions/TARGET,
+# which tests replay. No sanitizer: what is fuzzed has no unsafe of its own.
+fuzz: ## Fuzzes what reads octets from outside; FUZZ_TARGETS=bgp FUZZ_SECONDS=3600 for one, long
+	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1
+	then
+		echo 'Fuzzing needs nightly and cargo-fuzz: rustup toolchain install nightly && cargo install cargo-fuzz --locked' >&2
+		exit 1
+	fi
+	for fuzz in */fuzz
+	do
+		for target in $(or $(FUZZ_TARGETS),$$($(CARGO) +nightly fuzz list --fuzz-dir "$$fuzz"))
+		do
+			[[ -f $$fuzz/fuzz_targets/$$target.rs ]] || continue
+			found=$(abspath $(TARGET))/fuzz/$$fuzz/$$target
+			mkdir -p "$$found"
+			$(CARGO) +nightly fuzz run --sanitizer none --fuzz-dir "$$fuzz" "$$target" "$$found" "$$fuzz/corpus/$$target" -- \
+				-max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1
+		done
+	done
 
 bench: setup ## The benchmarks, and the load time of the whole Internet's table into bench/results
 	@$(CARGO) bench --workspace
