@@ -281,6 +281,8 @@ fn source<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> Option<(NatSource, 
     let from = prefix(reader, &from_field)?;
     let table = table.clone().titled(&from.to_string());
     let exempt = table.get("exempt").map(|field| (reader.boolean(&field), field));
+    let to_field = table.get("to");
+    let to = to_field.as_ref().map(|field| prefix(reader, field));
     let pool_field = table.get("pool");
     let pool = match (&pool_field, exempt) {
         (Some(field), None | Some((Some(false), _))) => Some(reader.string(field)?.to_owned()),
@@ -295,7 +297,21 @@ fn source<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> Option<(NatSource, 
             return None;
         }
     };
-    Some((NatSource { from, pool }, PlacedSource { from: from_field, pool: pool_field }))
+    if let (Some(field), Some(_)) = (&to_field, &pool) {
+        let problem = reader.field_problem(field, "is only for an entry with exempt = true");
+        reader.push(
+            problem.expected("").help(
+                "where an inside endpoint comes out does not depend on where it sends (RFC 4787 REQ-1)",
+            ),
+        );
+        return None;
+    }
+    // A destination that cannot be read must not become all of them.
+    let to = match to {
+        Some(to) => Some(to?),
+        None => None,
+    };
+    Some((NatSource { from, to, pool }, PlacedSource { from: from_field, pool: pool_field }))
 }
 
 fn forward<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> Option<(NatForward, Field<'d>)> {

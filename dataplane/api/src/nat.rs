@@ -78,6 +78,8 @@ pub struct NatPerProtocol<T> {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NatSource {
     pub from: Prefix,
+    /// With an exemption: the destinations it is about; none: all.
+    pub to: Option<Prefix>,
     /// None: exempt, routed as it is.
     pub pool: Option<String>,
 }

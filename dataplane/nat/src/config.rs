@@ -13,10 +13,8 @@ use crate::flow::Endpoint;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Config {
     pub pools: Vec<Pool>,
-    /// The first whose prefix holds the inside address decides.
+    /// The first that holds for the inside address, and for the destination where it names one, decides.
     pub sources: Vec<Source>,
-    /// Destinations to which nothing is translated (RFC 6888 REQ-6).
-    pub exempt: Vec<Exemption>,
     pub forwards: Vec<Forward>,
     pub statics: Vec<Static>,
     /// Outside addresses that the host has too: their ports are told of by
@@ -91,20 +89,22 @@ pub struct Source {
     pub action: SourceAction,
 }
 
+impl Source {
+    /// Whether the rule is about this address, wherever it sends.
+    pub(crate) const fn holds(&self, inside: u32) -> bool {
+        inside & self.from.mask() == self.from.bits()
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SourceAction {
     /// Index in [`Config::pools`].
     Pool(u16),
     /// Routed as it is.
     Exempt,
-}
-
-/// Where packets from inside go as they are.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Exemption {
-    pub to: Prefix,
-    /// Protocol and remote ports; any where there are none.
-    pub ports: Option<(u8, RangeInclusive<u16>)>,
+    /// Routed as it is on its way there (RFC 6888 REQ-6), a one-to-one address too. Other destinations are the next
+    /// rule's.
+    ExemptTo(Prefix),
 }
 
 /// A port, or a range of ports, of an outside address that belongs to an inside endpoint.

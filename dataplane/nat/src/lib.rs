@@ -63,7 +63,7 @@ mod table;
 mod tcp_state;
 
 pub use config::{
-    Allocation, Config, Exemption, Filtering, Forward, Gateways, Limits, PerProtocol, Pool, Refusal, Source,
+    Allocation, Config, Filtering, Forward, Gateways, Limits, PerProtocol, Pool, Refusal, Source,
     SourceAction, Static, TimerTooShort, Timers,
 };
 pub use flow::{Endpoint, Flow, Tcp, protocol};

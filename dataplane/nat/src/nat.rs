@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use millrace_net::Instant;
 
 use crate::alg::Controls;
-use crate::config::{Config, Exemption, Filtering, SourceAction};
+use crate::config::{Config, Filtering, Source, SourceAction};
 use crate::expiry::Wheel;
 use crate::flow::{Endpoint, Flow, Hasher, Tcp, protocol};
 use crate::packet::Datagram;
@@ -447,26 +447,30 @@ impl Nat {
         Some(Instant::from_secs(secs.into()))
     }
 
-    /// Which rule of [`Config::sources`] holds for an inside address.
+    /// What [`Config::sources`] says of an inside address on its way to where no rule of its own leads.
     pub(crate) fn source_action(&self, inside: u32) -> Option<SourceAction> {
-        let rule = self.config.sources.iter().find(|s| inside & s.from.mask() == s.from.bits());
-        rule.map(|s| s.action)
+        let of_any = |action: SourceAction| !matches!(action, SourceAction::ExemptTo(_));
+        self.config.sources.iter().find(|s| s.holds(inside) && of_any(s.action)).map(|s| s.action)
     }
 
-    /// Whether nothing is translated on its way to this packet's destination (RFC 6888 REQ-6).
-    pub fn exempts_destination(&self, flow: &Flow) -> bool {
-        let holds = |e: &Exemption| {
-            let ports = |(protocol, ports): &(u8, RangeInclusive<u16>)| {
-                *protocol == flow.protocol && ports.contains(&flow.dst.port)
-            };
-            flow.dst.addr & e.to.mask() == e.to.bits() && e.ports.as_ref().is_none_or(ports)
+    /// Whether an inside address is not translated on its way to this destination (RFC 6888 REQ-6).
+    pub fn exempts_destination(&self, inside: u32, destination: u32) -> bool {
+        let decides = |s: &&Source| {
+            s.holds(inside)
+                && match s.action {
+                    SourceAction::ExemptTo(to) => destination & to.mask() == to.bits(),
+                    SourceAction::Pool(_) | SourceAction::Exempt => true,
+                }
         };
-        self.config.exempt.iter().any(holds)
+        let rule = self.config.sources.iter().find(decides);
+        matches!(rule.map(|s| s.action), Some(SourceAction::ExemptTo(_)))
     }
 
-    /// Whether packets of this inside address leave as they are.
-    pub fn exempts(&self, inside: u32) -> bool {
-        !self.statics.contains_key(&inside) && self.source_action(inside) == Some(SourceAction::Exempt)
+    /// Whether packets of this inside address leave as they are on their way to this destination.
+    pub fn exempts(&self, inside: u32, destination: u32) -> bool {
+        let of_any = !self.statics.contains_key(&inside)
+            && matches!(self.source_action(inside), Some(SourceAction::Exempt));
+        of_any || self.exempts_destination(inside, destination)
     }
 
     /// Whether the flow of a packet from outside has a session. Touches nothing.
@@ -531,7 +535,7 @@ impl Nat {
         if let Some(id) = self.sessions.outbound(flow) {
             return Verdict::Translate(self.send(id, flow, tcp));
         }
-        if self.exempts_destination(flow) {
+        if self.exempts_destination(flow.src.addr, flow.dst.addr) {
             return Verdict::Bypass;
         }
         let mapping = match self.mapping_for(flow, tcp) {

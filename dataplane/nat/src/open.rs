@@ -66,7 +66,7 @@ impl Nat {
         }
         let pool = match self.source_action(flow.src.addr) {
             Some(SourceAction::Pool(pool)) => pool,
-            Some(SourceAction::Exempt) => return Err(Verdict::Bypass),
+            Some(SourceAction::Exempt | SourceAction::ExemptTo(_)) => return Err(Verdict::Bypass),
             None => return Err(Verdict::Refuse(Refused::NoPool)),
         };
         if tcp.is_some_and(|t| !t.syn) {

@@ -8,7 +8,7 @@ use millrace_net::Instant;
 
 use crate::config::{Allocation, Config, SourceAction};
 use crate::expiry::{Link, NIL};
-use crate::flow::{Endpoint, Flow};
+use crate::flow::Endpoint;
 use crate::nat::{Event, Nat, PortChange};
 use crate::ports::{Kind, Slices};
 use crate::table::{Block, Mapping, Origin, Session};
@@ -74,8 +74,8 @@ impl Nat {
             }
         }
         for (_, s) in old.sessions.slab.iter().filter(|(_, s)| s.live) {
-            let flow = Flow { protocol: s.protocol, src: s.inside, dst: s.remote };
-            let place = if self.exempts_destination(&flow) { NIL } else { places[s.mapping as usize] };
+            let exempt = self.exempts_destination(s.inside.addr, s.remote.addr);
+            let place = if exempt { NIL } else { places[s.mapping as usize] };
             let times = (s.created, s.refreshed);
             if place != NIL && self.take_over_session(place, s.remote, s.tcp, times) {
                 kept.sessions += 1;
@@ -245,7 +245,6 @@ impl Config {
         let caps = |config: &Self| (config.limits.sessions, config.limits.mappings);
         self.pools == other.pools
             && self.sources == other.sources
-            && self.exempt == other.exempt
             && self.forwards == other.forwards
             && self.statics == other.statics
             && self.shared == other.shared

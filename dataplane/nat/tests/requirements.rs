@@ -6,8 +6,8 @@ use core::ops::RangeInclusive;
 use std::collections::HashSet;
 
 use millrace_nat::{
-    Allocation, Config, Cursor, Denied, Endpoint, ErrorRewrite, ErrorVerdict, Event, Exemption, Filtering,
-    Flow, Forward, Limits, Nat, PerProtocol, Pool, Refused, Side, Slices, Source, SourceAction, Static, Tcp,
+    Allocation, Config, Cursor, Denied, Endpoint, ErrorRewrite, ErrorVerdict, Event, Filtering, Flow,
+    Forward, Limits, Nat, PerProtocol, Pool, Refused, Side, Slices, Source, SourceAction, Static, Tcp,
     Timers, Verdict, protocol,
 };
 use millrace_net::{Instant, Prefix};
@@ -552,23 +552,36 @@ fn clearing_ends_what_matches_and_nothing_else() {
 #[test]
 fn rfc6888_req6_no_translation_to_some_destinations() {
     let mut config = config(pool(&["203.0.113.8"]));
-    config.exempt = vec![
-        Exemption { to: prefix("198.51.100.0/25"), ports: None },
-        Exemption { to: prefix("0.0.0.0/0"), ports: Some((protocol::TCP, 179..=180)) },
+    let to = |from, to| Source { from: prefix(from), action: SourceAction::ExemptTo(prefix(to)) };
+    let translated = config.sources[0];
+    config.sources = vec![
+        to("192.168.0.0/24", "198.51.100.0/25"),
+        Source { from: prefix("192.168.0.6/32"), ..translated },
+        to("192.168.0.0/16", "198.51.100.192/26"),
+        translated,
+        to("192.168.0.0/16", "0.0.0.0/0"),
     ];
+    config.statics =
+        vec![Static { outside: Ipv4Addr::new(203, 0, 113, 9), inside: Ipv4Addr::new(192, 168, 0, 7) }];
     let mut bed = Bed::new(config);
-    let inside = ep("192.168.0.5:4000");
-    for (protocol, remote, exempt) in [
-        (protocol::UDP, "198.51.100.127:53", true),
-        (protocol::UDP, "198.51.100.128:53", false),
-        (protocol::TCP, "198.51.100.200:179", true),
-        (protocol::TCP, "198.51.100.200:181", false),
-        (protocol::UDP, "198.51.100.200:179", false),
-        (protocol::UDP, "198.51.100.1:9", true),
+    // The first rule that holds for both decides; (inside, remote, exempt).
+    for (inside, remote, exempt) in [
+        ("192.168.0.5", "198.51.100.127", true),
+        ("192.168.0.5", "198.51.100.128", false),
+        ("192.168.0.5", "198.51.100.193", true),
+        ("192.168.1.5", "198.51.100.127", false),
+        ("192.168.1.5", "198.51.100.193", true),
+        ("192.168.0.6", "198.51.100.127", true),
+        ("192.168.0.6", "198.51.100.193", false),
+        ("192.168.0.7", "198.51.100.127", true),
+        ("192.168.0.7", "198.51.100.128", false),
     ] {
-        let tcp = (protocol == protocol::TCP).then_some(SYN);
-        let verdict = bed.send(Side::Inside, protocol, inside, ep(remote), tcp);
-        assert_eq!(verdict == Verdict::Bypass, exempt, "{protocol} {remote}: {verdict:?}");
+        let (from, to) = (ep(&format!("{inside}:4000")), ep(&format!("{remote}:53")));
+        for (protocol, tcp) in [(protocol::UDP, None), (protocol::TCP, Some(SYN))] {
+            let verdict = bed.send(Side::Inside, protocol, from, to, tcp);
+            assert_eq!(verdict == Verdict::Bypass, exempt, "{protocol} {inside} {remote}: {verdict:?}");
+        }
+        assert_eq!(bed.nat.exempts(from.addr, to.addr), exempt, "{inside} {remote}");
     }
 }
 

@@ -201,7 +201,7 @@ proptest! {
 fn a_configuration_keeps_what_still_fits() {
     type Change = fn(&mut Config);
     // (what changes, conversations that go on of 5, 6, 7 and 77)
-    let table: [(&str, Change, [bool; 4]); 8] = [
+    let table: [(&str, Change, [bool; 4]); 9] = [
         ("a timer", |c| c.timers.udp = 400, [true; 4]),
         ("a filter", |c| c.pools[0].filtering = PerProtocol::same(Filtering::EndpointIndependent), [true; 4]),
         ("an address more", |c| c.pools[0].addresses.insert(0, Ipv4Addr::new(203, 0, 113, 7)), [true; 4]),
@@ -218,6 +218,14 @@ fn a_configuration_keeps_what_still_fits() {
         ),
         ("no static address", |c| c.statics.clear(), [true, true, true, false]),
         ("exempt", |c| c.sources[0].action = SourceAction::Exempt, [false, false, false, true]),
+        (
+            "a destination is exempt",
+            |c| {
+                let to = SourceAction::ExemptTo("0.0.0.0/0".parse().expect("prefix"));
+                c.sources.insert(0, Source { from: "10.0.0.6/32".parse().expect("prefix"), action: to });
+            },
+            [true, false, true, true],
+        ),
     ];
     for (name, change, expected) in table {
         let mut nat = shard(config(Allocation::Random), Slices::new(1, 64), 0);

@@ -124,7 +124,7 @@ fn allocation(allocation: &api::NatAllocation) -> nat::Allocation {
 
 fn source(source: &api::NatSource, wanted: &api::NatConfig) -> Option<nat::Source> {
     let action = match &source.pool {
-        None => nat::SourceAction::Exempt,
+        None => source.to.map_or(nat::SourceAction::Exempt, nat::SourceAction::ExemptTo),
         Some(name) => {
             let position = wanted.pools.iter().position(|pool| pool.name == *name)?;
             nat::SourceAction::Pool(u16::try_from(position).ok()?)
@@ -217,8 +217,13 @@ mod tests {
                 pool("absent", api::NatAddresses::Interface("eth9".into())),
             ],
             sources: vec![
-                api::NatSource { from: "10.9.0.0/16".parse().unwrap(), pool: None },
-                api::NatSource { from: "10.0.0.0/8".parse().unwrap(), pool: Some("alone".into()) },
+                api::NatSource { from: "10.9.0.0/16".parse().unwrap(), to: None, pool: None },
+                api::NatSource {
+                    from: "10.0.0.0/8".parse().unwrap(),
+                    to: Some("172.16.0.0/12".parse().unwrap()),
+                    pool: None,
+                },
+                api::NatSource { from: "10.0.0.0/8".parse().unwrap(), to: None, pool: Some("alone".into()) },
             ],
             forwards: vec![api::NatForward {
                 protocol: 6,
@@ -242,7 +247,8 @@ mod tests {
         assert!(absent.addresses.is_empty());
         assert_eq!(plan.problems.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true]);
         let actions: Vec<_> = plan.config.sources.iter().map(|source| source.action).collect();
-        assert_eq!(actions, [nat::SourceAction::Exempt, nat::SourceAction::Pool(1)]);
+        let to = nat::SourceAction::ExemptTo("172.16.0.0/12".parse().unwrap());
+        assert_eq!(actions, [nat::SourceAction::Exempt, to, nat::SourceAction::Pool(1)]);
         assert!(plan.config.forwards.is_empty(), "its interface has no address");
         assert_eq!(plan.config.shared, [addr("192.0.2.2"), addr("203.0.113.12")]);
         assert_eq!(plan.alone.len(), 7, "six of the pool, and the one-to-one address");

@@ -197,8 +197,12 @@ fn sources(reader: &mut Reader<'_>, placed: &PlacedNat<'_>) {
             });
         }
         let covers = |earlier: &&api::nat::NatSource| {
-            earlier.from.len() <= source.from.len()
-                && earlier.from.bits() == source.from.bits() & earlier.from.mask()
+            let to = match (earlier.to, source.to) {
+                (None, _) => true,
+                (Some(earlier), Some(to)) => earlier.covers(to),
+                (Some(earlier), None) => earlier.len() == 0,
+            };
+            to && earlier.from.covers(source.from)
         };
         if let Some(earlier) = placed.value.sources[..i].iter().find(covers) {
             let problem = reader.field_problem(
@@ -207,7 +211,7 @@ fn sources(reader: &mut Reader<'_>, placed: &PlacedNat<'_>) {
             );
             reader.push(
                 problem.warning().expected("").help(
-                    "the first entry whose prefix holds the address decides; put the longer prefix first",
+                    "the first entry whose prefixes hold the packet decides; put the longer prefix first",
                 ),
             );
         }

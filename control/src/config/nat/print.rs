@@ -34,6 +34,9 @@ pub(in crate::config) fn nat(f: &mut fmt::Formatter<'_>, nat: &NatConfig) -> fmt
     }
     for source in &nat.sources {
         writeln!(f, "\n[[nat.source]]\nfrom = \"{}\"", source.from)?;
+        if let Some(to) = source.to {
+            writeln!(f, "to = \"{to}\"")?;
+        }
         match &source.pool {
             Some(pool) => writeln!(f, "pool = \"{pool}\"")?,
             None => writeln!(f, "exempt = true")?,

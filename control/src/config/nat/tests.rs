@@ -49,6 +49,11 @@ from = "192.168.99.0/24"
 exempt = true
 
 [[nat.source]]
+from = "0.0.0.0/0"
+to = "172.16.0.0/12"
+exempt = true
+
+[[nat.source]]
 from = "192.168.0.0/16"
 pool = "wan"
 
@@ -193,6 +198,12 @@ fn what_is_said_about_wrong_files() {
             "a source never reached",
             format!(
                 "{ROLES}[nat]\nudp = 1\n{pool}[[nat.source]]\nfrom = \"10.0.0.0/8\"\npool = \"wan\"\n[[nat.source]]\nfrom = \"10.1.0.0/16\"\nexempt = true\n"
+            ),
+        ),
+        (
+            "destinations of sources",
+            format!(
+                "{ROLES}[nat]\nudp = 1\n{pool}[[nat.source]]\nfrom = \"10.0.0.0/8\"\nto = \"172.16.0.0/12\"\npool = \"wan\"\n[[nat.source]]\nfrom = \"10.0.0.0/8\"\nto = \"172.16.0.1/12\"\nexempt = true\n[[nat.source]]\nfrom = \"10.0.0.0/8\"\nto = \"172.16.0.0/12\"\nexempt = true\n[[nat.source]]\nfrom = \"10.1.0.0/16\"\nto = \"172.16.0.0/16\"\nexempt = true\n[[nat.source]]\nfrom = \"10.1.0.0/16\"\npool = \"wan\"\n"
             ),
         ),
         (

@@ -152,12 +152,18 @@ const EACH_FILTERING: &str =
 pub(in crate::config) const SOURCE: Section = Section {
     name: "nat.source",
     repeated: true,
-    help: "Who is translated: the first entry whose prefix holds the inside address decides. An inside address without an entry is refused \
-           at outside interfaces.",
+    help: "Who is translated: the first entry whose prefix holds the inside address, and whose `to`, if it has one, holds the destination, \
+           decides. An inside address without an entry is refused at outside interfaces.",
     keys: &[
         key("from", "a prefix such as \"192.168.0.0/16\"", "required", "Inside addresses."),
         key("pool", "the name of a [[nat.pool]]", "required unless `exempt`", "Where they come out."),
         key("exempt", "true", "false", "They are routed as they are."),
+        key(
+            "to",
+            "a prefix such as \"10.0.0.0/8\"",
+            "all destinations",
+            "With `exempt`: only on their way there (RFC 6888 REQ-6), those with a [[nat.static]] too.",
+        ),
     ],
 };
 

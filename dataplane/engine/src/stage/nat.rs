@@ -147,7 +147,7 @@ pub(crate) fn leave<F: Frame>(
             let judged = judge(nat.translate(now, Side::Inside, &flow, tcp), packet);
             decide(wait, now, Side::Inside, fragment, packet, judged)
         }
-        _ if nat.exempts(packet.src) => {
+        _ if nat.exempts(packet.src, packet.dst) => {
             packet.nat = Plan::None;
             Ok(())
         }
