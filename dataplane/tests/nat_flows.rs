@@ -1,5 +1,6 @@
 //! Address translation with real clients and servers: TCP, UDP, ping, traceroute, PMTUD, hairpinning, forwards.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -230,6 +231,38 @@ fn nat_exhaustion_is_said_and_spares_who_has_a_port() {
 }
 
 #[test]
+fn nat_exempt_destinations_see_the_inside_address() {
+    test(|lab| {
+        let rest = "[[nat.static]]\noutside = \"192.0.2.99\"\ninside = \"10.0.2.2\"\n";
+        let exempt = "[nat]\n[[nat.source]]\nfrom = \"10.0.0.0/16\"\nto = \"192.0.2.64/26\"\nexempt = true\n";
+        let home = Home::new(lab)?;
+        let config = Home::config(SHARED, rest).replace("[nat]\n", exempt);
+        let router = Router::start(&home.router, &config)?;
+        home.server.ip("address add 192.0.2.66/24 dev eth0")?;
+        home.server.ip("route add 10.0.0.0/16 via 192.0.2.1")?;
+        echo_peer(&home.server, "0.0.0.0:80")?;
+        for (node, inside, outside) in
+            [(&home.alice, Home::ALICE, Home::WAN), (&home.bob, Home::BOB, "192.0.2.99")]
+        {
+            assert_eq!(seen_by(node, "192.0.2.66:80")?.ip(), inside.parse::<Ipv4Addr>()?);
+            assert_eq!(seen_by(node, "192.0.2.2:80")?.ip(), outside.parse::<Ipv4Addr>()?);
+        }
+        // ICMP errors about them leave as they are too: nobody listens there.
+        let stranger = home.server.within(|| Ok(UdpSocket::bind("192.0.2.66:0")?))?;
+        stranger.connect("10.0.1.2:9")?;
+        stranger.set_read_timeout(Some(Duration::from_secs(1)))?;
+        wait_until("port unreachable", PATIENCE, || {
+            let refused = std::io::ErrorKind::ConnectionRefused;
+            let told = stranger.send(b"?").err().or_else(|| stranger.recv(&mut [0; 8]).err());
+            Ok(told.is_some_and(|error| error.kind() == refused))
+        })?;
+        let sessions = router.show("nat sessions --remote 192.0.2.66")?;
+        assert_eq!(sessions.as_array().map(Vec::len), Some(0), "{sessions}");
+        Ok(())
+    });
+}
+
+#[test]
 fn nat_behind_nat() {
     test(|lab| {
         // alice – router – isp – far: both translate.
@@ -297,6 +330,148 @@ fn nat_flows_are_handed_to_the_worker_that_owns_them() {
         assert_eq!(outside.len(), 16, "no endpoint twice");
         assert!(16 <= router.count("verdicts", "handoff")?);
         assert_eq!((router.count("drops", "nat-handoff")?, router.count("frames", "lost")?), (0, 0));
+        Ok(())
+    });
+}
+
+/// Sockets of a node, each of which has sent a byte to the server.
+fn senders(node: &Node, count: usize, server: &UdpSocket) -> Result<Vec<UdpSocket>> {
+    let to = SocketAddr::new(Home::SERVER.parse()?, server.local_addr()?.port());
+    let sockets: Vec<UdpSocket> =
+        node.within(|| (0..count).map(|_| Ok(UdpSocket::bind("0.0.0.0:0")?)).collect())?;
+    for socket in &sockets {
+        // The neighbour is learnt on the way, and held packets are few.
+        let _ = socket.send_to(b"x", to);
+        let _ = server.recv_from(&mut [0; 8]);
+    }
+    Ok(sockets)
+}
+
+fn listener(home: &Home) -> Result<UdpSocket> {
+    let server = home.server.within(|| Ok(UdpSocket::bind("0.0.0.0:5000")?))?;
+    server.set_read_timeout(Some(Duration::from_millis(100)))?;
+    Ok(server)
+}
+
+#[test]
+fn nat_quotas_hold_for_each_subscriber_alone() {
+    test(|lab| {
+        let home = Home::new(lab)?;
+        let quotas = "[nat]\nsessions-per-subscriber = 20\nports-per-subscriber = 12\n";
+        let router = Router::start(&home.router, &Home::config(ALONE, "").replace("[nat]\n", quotas))?;
+        let server = listener(&home)?;
+        let of = |who: &str, what: &str| -> Result<usize> {
+            let records = router.show(&format!("nat {what} --protocol udp --inside {who}"))?;
+            Ok(records.as_array().context("a list")?.len())
+        };
+        // Alice has many conversations of one endpoint, bob many endpoints.
+        let alice = home.alice.within(|| Ok(UdpSocket::bind("0.0.0.0:0")?))?;
+        wait_until("alice's quota to be reached", PATIENCE, || {
+            // Again, as few packets are held while the neighbour is learnt.
+            for port in 6000..6030 {
+                let _ = alice.send_to(b"x", SocketAddr::new(Home::SERVER.parse()?, port));
+            }
+            Ok(10.0 <= router.metric("millrace_nat_refused_total{reason=\"subscriber-sessions\"}")?)
+        })?;
+        assert_eq!((of(Home::ALICE, "sessions")?, of(Home::ALICE, "mappings")?), (20, 1));
+        let bob = senders(&home.bob, 15, &server)?;
+        wait_until("bob's quota to be reached", PATIENCE, || {
+            Ok(3.0 <= router.metric("millrace_nat_refused_total{reason=\"subscriber-ports\"}")?)
+        })?;
+        assert_eq!((of(Home::BOB, "sessions")?, of(Home::BOB, "mappings")?), (12, 12));
+        // What he has goes on.
+        let to: SocketAddr = "192.0.2.2:5000".parse()?;
+        let mut bytes = [0; 8];
+        wait_until("the first flow to go on", PATIENCE, || {
+            bob[0].send_to(b"still", to)?;
+            Ok(server.recv_from(&mut bytes).is_ok_and(|(len, _)| &bytes[..len] == b"still"))
+        })
+    });
+}
+
+#[test]
+fn nat_port_blocks_are_logged_by_the_block_and_go_back() {
+    test(|lab| {
+        let file = lab.dir().join("nat.jsonl");
+        let pool = "addresses = [\"192.0.2.8\"]\nblock-size = 64\nmax-blocks = 2\nblock-idle = 0";
+        let home = Home::new(lab)?;
+        let config = Home::config(pool, &format!("[nat.log]\nfile = \"{}\"\n", file.display()));
+        let router = Router::start(&home.router, &config.replace("[nat]\n", "[nat]\nport-quarantine = 0\n"))?;
+        let server = listener(&home)?;
+        let _alice = senders(&home.alice, 130, &server)?;
+        let _bob = senders(&home.bob, 1, &server)?;
+        wait_until("alice's blocks to be used up", PATIENCE, || {
+            Ok(2.0 <= router.metric("millrace_nat_refused_total{reason=\"subscriber-ports\"}")?)
+        })?;
+        let events = |name: &str| -> Result<Vec<serde_json::Value>> {
+            let text = std::fs::read_to_string(&file)?;
+            let events: Result<Vec<serde_json::Value>, _> = text.lines().map(serde_json::from_str).collect();
+            let mut events = events?;
+            events.retain(|event| event["event"] == name);
+            Ok(events)
+        };
+        let mut blocks = Vec::new();
+        wait_until("the lines", PATIENCE, || {
+            blocks = events("block-allocated")?;
+            Ok(blocks.len() == 3)
+        })?;
+        assert_eq!(events("mapping-created")?.len(), 0, "one line for 64 ports");
+        let mappings = router.show("nat mappings --protocol udp")?;
+        let mappings = mappings.as_array().context("a list")?;
+        assert_eq!(mappings.len(), 129);
+        for mapping in mappings {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let (inside, outside) = (text(&mapping["inside"]), text(&mapping["outside"]));
+            let port: u16 = outside.rsplit_once(':').context("a port")?.1.parse()?;
+            let covered = blocks.iter().any(|block| {
+                let ports = text(&block["ports"]);
+                let (first, last) = ports.split_once('-').unwrap_or_default();
+                inside.starts_with(&format!("{}:", text(&block["inside"])))
+                    && first.parse().is_ok_and(|first: u16| first <= port)
+                    && last.parse().is_ok_and(|last: u16| port <= last)
+            });
+            assert!(covered, "{mapping} {blocks:?}");
+        }
+        assert!(router.millrace(["clear", "nat", "sessions"])?.status.success());
+        wait_until("the blocks to go back", PATIENCE, || Ok(events("block-released")?.len() == 3))
+    });
+}
+
+#[test]
+fn nat_ten_thousand_flows_at_once_have_an_endpoint_each_and_leave_nothing() {
+    test(|lab| {
+        const FLOWS: u16 = 10_000;
+        let (home, router) = home(lab, ALONE, "")?;
+        let server = listener(&home)?;
+        let to: SocketAddr = "192.0.2.2:5000".parse()?;
+        // (inside port, what the server sees), in rounds small enough for the queues of a veth.
+        let mut seen = HashMap::new();
+        let ports: Vec<u16> = (20_000..20_000 + FLOWS).collect();
+        for round in ports.chunks(200) {
+            wait_until("all of a round to be heard", PATIENCE, || {
+                home.alice.within(|| {
+                    for port in round.iter().filter(|port| !seen.contains_key(*port)) {
+                        UdpSocket::bind(("0.0.0.0", *port))?.send_to(&port.to_be_bytes(), to)?;
+                    }
+                    Ok(())
+                })?;
+                let mut bytes = [0; 2];
+                while !round.iter().all(|port| seen.contains_key(port)) {
+                    let Ok((2, from)) = server.recv_from(&mut bytes) else { return Ok(false) };
+                    let before = seen.insert(u16::from_be_bytes(bytes), from);
+                    ensure!(before.is_none_or(|before| before == from), "{before:?} became {from}");
+                }
+                Ok(true)
+            })?;
+        }
+        let endpoints: HashSet<&SocketAddr> = seen.values().collect();
+        assert_eq!(endpoints.len(), usize::from(FLOWS), "no endpoint twice");
+        let stats = router.show("nat stats")?;
+        assert!(u64::from(FLOWS) <= stats["sessions"].as_u64().context("sessions")?, "{stats}");
+        assert!(router.millrace(["clear", "nat", "sessions"])?.status.success());
+        let stats = router.show("nat stats")?;
+        assert_eq!([&stats["sessions"], &stats["mappings"], &stats["subscribers"]], [0, 0, 0], "{stats}");
+        assert_eq!(router.count("frames", "lost")?, 0);
         Ok(())
     });
 }
