@@ -73,8 +73,9 @@ fuzz: ## Fuzzes what reads octets from outside; FUZZ_TARGETS=bgp FUZZ_SECONDS=36
 		echo 'Fuzzing needs nightly and cargo-fuzz: rustup toolchain install nightly && cargo install cargo-fuzz --locked' >&2
 		exit 1
 	fi
-	for fuzz in */fuzz
+	for manifest in */fuzz/Cargo.toml
 	do
+		fuzz=$$(dirname "$$manifest")
 		for target in $(or $(FUZZ_TARGETS),$$($(CARGO) +nightly fuzz list --fuzz-dir "$$fuzz"))
 		do
 			[[ -f $$fuzz/fuzz_targets/$$target.rs ]] || continue
