@@ -1,5 +1,7 @@
 //! RFC 7606, attribute by attribute: what each mistake costs.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 use millrace_bgp::wire::attribute::Treatment::{self, Discard, Withdraw};
 use millrace_bgp::wire::{Notification, Update, UpdateContext};
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Routers that talk to each other over pretended connections, in virtual time.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
