@@ -157,16 +157,25 @@ pub struct PeerConfig {
     pub bfd: bool,
 }
 
+/// Where speakers listen (RFC 4271 §8.2.1).
+pub const PORT: u16 = 179;
+
 /// Of the TCP connection.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Transport {
     /// Wait for the peer to call.
     pub passive: bool,
     pub local_address: Option<Ipv4Addr>,
-    /// 0: 179.
+    /// Where the peer listens.
     pub port: u16,
     /// Hops an external peer may be away; None: it is a neighbour.
     pub multihop: Option<u8>,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { passive: false, local_address: None, port: PORT, multihop: None }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

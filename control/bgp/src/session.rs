@@ -34,7 +34,6 @@ const IDLE_HOLD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 const SETTLED: Duration = Duration::from_secs(300);
 /// RFC 9687 §3.1
 const SEND_HOLD: Duration = Duration::from_secs(480);
-const PORT: u16 = 179;
 
 /// How a session ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,8 +90,8 @@ impl Bgp {
             (PeerKind::External, None) => 1,
             (PeerKind::Internal | PeerKind::Confederation, None) => 64,
         };
-        let port = if transport.port == 0 { PORT } else { transport.port };
-        let connect = Connect { peer: peer.address, port, local: transport.local_address, ttl };
+        let connect =
+            Connect { peer: peer.address, port: transport.port, local: transport.local_address, ttl };
         self.outputs.push_back(Output::Connect(connect));
         self.arm_connect_retry(now, ix);
     }
@@ -280,7 +279,7 @@ impl Bgp {
         let Some(peer) = self.peer_mut(ix) else { return };
         let configured = peer.config.timers.send_hold;
         let Some(conn) = peer.conn_mut(id) else { return };
-        let limit = configured.unwrap_or_else(|| SEND_HOLD.max(conn.hold * 2));
+        let limit = send_limit(configured, conn);
         let idle = conn.outstanding == 0;
         if idle {
             conn.progress = now;
@@ -306,7 +305,7 @@ impl Bgp {
     pub(crate) fn send_hold_expired(&mut self, now: Instant, ix: PeerIx, id: ConnId) {
         let Some(peer) = self.peer(ix) else { return };
         let Some(conn) = peer.conn(id) else { return };
-        let limit = peer.config.timers.send_hold.unwrap_or_else(|| SEND_HOLD.max(conn.hold * 2));
+        let limit = send_limit(peer.config.timers.send_hold, conn);
         let due = conn.progress + limit;
         if now < due {
             self.timers.set(Timer::SendHold(ix, id), due);
@@ -530,10 +529,13 @@ impl Bgp {
         let (four_octet_as, add_path) = (config.four_octet_as, config.add_path_receive);
         let address = peer.address;
         let own = config.timers.keepalive.map(|secs| Duration::from_secs(secs.into()));
-        let waiting = peer.waiting;
+        let (waiting, send_hold) = (peer.waiting, config.timers.send_hold);
         let Some(conn) = peer.conn_mut(id) else { return };
         let Some(open) = conn.open.clone() else { return };
         conn.stage = Stage::Established;
+        // What was sent before may be stuck already.
+        let stuck = (0 < conn.outstanding).then(|| send_limit(send_hold, conn));
+        conn.progress = now;
         let (hold, local, extended) = (conn.hold, conn.local, conn.extended);
         peer.agreed = Some(Agreed {
             conn: id,
@@ -554,6 +556,9 @@ impl Bgp {
             self.outputs.push_back(Output::CancelConnect { peer: address });
         }
         self.timers.cancel(Timer::ConnectRetry(ix));
+        if let Some(limit) = stuck {
+            self.timers.set(Timer::SendHold(ix, id), now + limit);
+        }
         self.notice(Notice::Up { peer: address });
         self.session_up(now, ix);
     }
@@ -697,4 +702,9 @@ impl Bgp {
             self.stop(now, ix, &Notification::shutdown(reason), Then::Stay, reason);
         }
     }
+}
+
+/// How long a peer may take nothing of what it is sent.
+fn send_limit(configured: Option<Duration>, conn: &Conn) -> Duration {
+    configured.unwrap_or_else(|| SEND_HOLD.max(conn.hold * 2))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_bgp::config::{
-    Aggregate, Confederation, Decision, GracefulRestart, MaxPrefixes, OverLimit, Range,
+    Aggregate, Confederation, Decision, GracefulRestart, MaxPrefixes, OverLimit, PORT, Range,
 };
 use millrace_bgp::wire::Role;
 use millrace_bgp::{Config as Machine, PeerConfig};
@@ -125,7 +125,7 @@ pub(super) fn bgp(
     });
     let members: BTreeSet<u32> = members.unwrap_or_default().into_iter().map(|(_, asn)| asn).collect();
     Some(Bgp {
-        port: table.get("port").and_then(|field| reader.integer::<u16>(&field, 1..=65_535)).unwrap_or(179),
+        port: table.get("port").and_then(|field| reader.integer::<u16>(&field, 1..=65_535)).unwrap_or(PORT),
         distance: number(reader, "distance", 1..=255, millrace_rib::Protocol::Ebgp.distance()),
         distance_internal: number(
             reader,
@@ -382,7 +382,7 @@ fn print_session(f: &mut fmt::Formatter<'_>, peer: &PeerConfig) -> fmt::Result {
     optional("description", peer.description.as_ref().map(quoted))?;
     optional("local-as", peer.local_as.map(|asn| asn.to_string()))?;
     optional("local-address", peer.transport.local_address.map(|address| format!("\"{address}\"")))?;
-    optional("port", Some(if peer.transport.port == 0 { 179 } else { peer.transport.port }.to_string()))?;
+    optional("port", Some(peer.transport.port.to_string()))?;
     optional("multihop", peer.transport.multihop.map(|hops| hops.to_string()))?;
     optional("hold-time", Some(peer.timers.hold.to_string()))?;
     optional("keepalive", peer.timers.keepalive.map(|secs| secs.to_string()))?;
