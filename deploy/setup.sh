@@ -16,8 +16,8 @@ readonly BUILD_TOOLS='cc:gcc ld:binutils c++:g++ make:make'
 readonly LAB_TOOLS='ip:iproute2 ping:iputils-ping traceroute:traceroute iperf3:iperf3 tshark:tshark ethtool:ethtool
 	nft:nftables sysctl:procps ps:procps curl:curl jq:jq lftp:lftp tftp:tftp-hpa ss:iproute2'
 # Routing daemons and servers that the tests let us talk to. Their packages would start services: they must not.
-readonly PEERS='vtysh:frr birdc:bird2 vsftpd:vsftpd in.tftpd:tftpd-hpa turnserver:coturn'
-readonly PEER_SERVICES='frr.service bird.service vsftpd.service tftpd-hpa.service coturn.service'
+readonly PEERS='vtysh:frr birdc:bird2 gobgpd:gobgpd exabgp:exabgp vsftpd:vsftpd in.tftpd:tftpd-hpa turnserver:coturn'
+readonly PEER_SERVICES='frr.service bird.service gobgpd.service exabgp.service vsftpd.service tftpd-hpa.service coturn.service'
 readonly BPF_TARGET=bpfel-unknown-none
 # The version of bpf-linker that this tree is built and tested with.
 readonly LINKER_VERSION=0.13.0

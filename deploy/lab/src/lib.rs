@@ -6,7 +6,7 @@
 //!  │    └── link a veth pair between two nodes, offloads as the kernel sets them
 //!  ├── Process   something in the background with its output in files; ends when dropped
 //!  ├── Router    `millrace run` inside a node
-//!  ├── peers     FRR and BIRD inside a node
+//!  ├── peers     FRR, BIRD, GoBGP and ExaBGP inside a node
 //!  └── Capture   what passes an interface, decoded by tshark
 //! ```
 //!

@@ -1,15 +1,19 @@
 //! Other people's routers: real daemons in a node, with a configuration of the test's and files of their own.
 //!
 //! ```text
-//! Frr   zebra, staticd and what else is named   vtysh, with JSON where FRR has it
-//! Bird  bird                                    birdc
+//! Frr     zebra, staticd and what else is named   vtysh, with JSON where FRR has it
+//! Bird    bird                                    birdc
+//! Gobgp   gobgpd, without the kernel's routes     gobgp
+//! Exabgp  exabgp, which has no table              what it has heard, as JSON
 //! ```
 //! No system service is used or touched: sockets, pid files and logs are in the node's directory, the processes are
-//! children of the test and end with their value, and with the lab on every other way out. What has no helper here
-//! (GoBGP, ExaBGP) is a [`crate::Process`] like any other: `node.spawn("gobgpd", ["-f", …])`.
+//! children of the test and end with their value, and with the lab on every other way out. What has no helper here is a
+//! [`crate::Process`] like any other: `node.spawn(PROGRAM, ARGUMENTS)`.
 
 mod bird;
+mod exabgp;
 mod frr;
+mod gobgp;
 
 use std::time::Duration;
 
@@ -18,17 +22,25 @@ use anyhow::Result;
 use crate::{Lab, Node, wait_until};
 
 pub use bird::Bird;
+pub use exabgp::Exabgp;
 pub use frr::Frr;
+pub use gobgp::Gobgp;
 
 /// What a daemon gets to start or to answer: it may share two processors with a build.
 const READY: Duration = Duration::from_secs(20);
 
 /// Programs and the Debian packages they are in.
-const TOOLS: [(&str, &str); 2] = [("vtysh", "frr"), ("birdc", "bird2")];
+const ROUTERS: [(&str, &str); 2] = [("vtysh", "frr"), ("birdc", "bird2")];
+const SPEAKERS: [(&str, &str); 2] = [("gobgpd", "gobgpd"), ("exabgp", "exabgp")];
 
 /// [`crate::test`] where FRR and BIRD are needed as well.
 pub fn test(body: impl FnOnce(&Lab) -> Result<()>) {
-    crate::rights::test_with(&TOOLS, body);
+    crate::rights::test_with(&ROUTERS, body);
+}
+
+/// [`crate::test`] where GoBGP and ExaBGP are needed as well.
+pub fn test_speakers(body: impl FnOnce(&Lab) -> Result<()>) {
+    crate::rights::test_with(&SPEAKERS, body);
 }
 
 /// The gateways of a prefix in the node's kernel, where both daemons put their routes; empty where there is none.
