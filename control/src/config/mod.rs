@@ -82,6 +82,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, ConfigError> {
 }
 
 #[cfg(test)]
+mod bgp_tests;
+#[cfg(test)]
 mod ospf_tests;
 #[cfg(test)]
 mod routing_tests;
