@@ -1,7 +1,7 @@
 //! Sessions of address translation over time: shown, cleared, logged, and kept over `apply` and restarts.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -225,6 +225,36 @@ fn nat_log_says_who_had_which_endpoint_and_not_where_to() {
         assert!(event["inside"].as_str().is_some_and(|inside| inside.starts_with("10.0.1.2:")), "{event}");
         assert!(!text.contains(Home::SERVER), "RFC 6888 REQ-12: {text}");
         assert!(1.0 <= router.metric("millrace_nat_log_lines_total{outcome=\"written\"}")?);
+        Ok(())
+    });
+}
+
+#[test]
+fn nat_log_reaches_a_syslog_receiver_as_rfc5424_messages() {
+    test(|lab| {
+        let home = Home::new(lab)?;
+        let receiver = home.server.within(|| Ok(UdpSocket::bind("0.0.0.0:514")?))?;
+        receiver.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let log = format!("[nat.log]\nsyslog = \"{}:514\"\n", Home::SERVER);
+        let router = Router::start(&home.router, &Home::config(SHARED, &log))?;
+        Connection::open(&home, 7001)?.works()?;
+        let mut message = String::new();
+        wait_until("the message about TCP", PATIENCE, || {
+            let mut bytes = [0; 2048];
+            let Ok(len) = receiver.recv(&mut bytes) else { return Ok(false) };
+            message = String::from_utf8(bytes[..len].to_vec())?;
+            Ok(message.contains("\"tcp\""))
+        })?;
+        // <PRI>VERSION TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG; local0, informational.
+        let parts: Vec<&str> = message.splitn(8, ' ').collect();
+        let [head, time, host, app, pid, id, data, text] = parts[..] else { panic!("{message}") };
+        assert_eq!([head, host, app, id, data], ["<134>1", "-", "millrace", "nat", "-"], "{message}");
+        assert_eq!((time.len(), &time[10..11], &time[19..]), (20, "T", "Z"), "{message}");
+        assert!(pid.parse::<u32>().is_ok(), "{message}");
+        let event: serde_json::Value = serde_json::from_str(text)?;
+        assert_eq!(event["event"], "mapping-created");
+        assert_eq!(event["outside"], outside(&router)?.as_str());
+        assert!(!text.contains(Home::SERVER), "RFC 6888 REQ-12: {text}");
         Ok(())
     });
 }
