@@ -2,9 +2,10 @@
 
 use crate::config::{Allocation, Filtering};
 use crate::expiry::NIL;
-use crate::nat::{Event, Nat, PortChange, Resting};
+use crate::nat::{Nat, Resting};
 use crate::ports::Kind;
 use crate::table::{Block, Origin};
+use crate::verdict::{Event, PortChange};
 
 impl Nat {
     /// Ends a session before its time.

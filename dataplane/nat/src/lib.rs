@@ -52,6 +52,7 @@ mod open;
 mod reconfigure;
 mod state;
 mod views;
+mod who;
 
 mod expiry;
 mod index;
@@ -61,18 +62,18 @@ mod ports;
 mod rng;
 mod table;
 mod tcp_state;
+mod verdict;
 
 pub use config::{
     Allocation, Config, Filtering, Forward, Gateways, Limits, PerProtocol, Pool, Refusal, Source,
     SourceAction, Static, TimerTooShort, Timers,
 };
 pub use flow::{Endpoint, Flow, Tcp, protocol};
-pub use nat::{
-    Denied, ErrorRewrite, ErrorVerdict, Event, Nat, PortChange, Refused, Rewrite, Totals, Verdict,
-};
+pub use nat::Nat;
 pub use ports::Slices;
 pub use reconfigure::Kept;
 pub use state::{BadState, State};
 pub use table::{Guess, Probe, SessionId, Side};
 pub use tcp_state::{Direction, TcpState, TcpTimer};
+pub use verdict::{Denied, ErrorRewrite, ErrorVerdict, Event, PortChange, Refused, Rewrite, Totals, Verdict};
 pub use views::{Cursor, MappingKind, MappingView, PoolView, SessionView, SubscriberView};

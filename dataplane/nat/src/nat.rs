@@ -1,13 +1,12 @@
 //! One shard of NAT: what becomes of a packet.
 
 use core::hash::BuildHasher;
-use core::ops::RangeInclusive;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use millrace_net::Instant;
 
 use crate::alg::Controls;
-use crate::config::{Config, Filtering, Source, SourceAction};
+use crate::config::{Config, Filtering};
 use crate::expiry::Wheel;
 use crate::flow::{Endpoint, Flow, Hasher, Tcp, protocol};
 use crate::packet::Datagram;
@@ -17,109 +16,7 @@ use crate::ports::{Kind, Slices};
 use crate::rng::Rng;
 use crate::table::{Guess, Mappings, Origin, Probe, SessionId, Sessions, Side, Subscribers};
 use crate::tcp_state::{Direction, TcpTimer};
-
-/// What becomes of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Forward it with these endpoints.
-    Translate(Rewrite),
-    /// NAT has nothing to do with it: route it as it is.
-    Bypass,
-    /// Answer with ICMP 3/13 (RFC 5508 REQ-8, RFC 6888 REQ-11).
-    Refuse(Refused),
-    /// Drop it without a word: it came uninvited.
-    Deny(Denied),
-    /// Hairpinning to another shard: rewrite, and let that worker translate it as from outside.
-    Handoff(u16, Rewrite),
-}
-
-/// The endpoints a packet leaves with. Those that stay as they were are there too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rewrite {
-    pub src: Endpoint,
-    pub dst: Endpoint,
-    /// The session, where a gateway is to see the payload: [`Nat::control_out`], [`Nat::control_ack`].
-    pub gateway: Option<SessionId>,
-}
-
-/// What an ICMP error leaves with; addresses that stay are `None`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ErrorRewrite {
-    pub outer_src: Option<u32>,
-    pub outer_dst: Option<u32>,
-    /// The quoted packet's source as the receiver of the error knows it.
-    pub inner_src: Endpoint,
-    pub inner_dst: Endpoint,
-}
-
-/// What becomes of an ICMP error.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ErrorVerdict {
-    Translate(ErrorRewrite),
-    /// About a packet hairpinned to another shard: rewrite, and let that worker translate it as from outside.
-    Handoff(u16, ErrorRewrite),
-    /// About no session: it is dropped (RFC 5508 REQ-3 c, REQ-4 c).
-    Unrelated,
-}
-
-/// Why a new flow from inside got no mapping or session. One variant = one counter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
-    /// No port is left in the pool.
-    PoolExhausted,
-    /// The subscriber's quota of ports or port blocks is used up.
-    SubscriberPorts,
-    /// The subscriber's quota of sessions is used up.
-    SubscriberSessions,
-    /// The shard holds as many sessions or mappings as it may.
-    TableFull,
-    /// No pool translates this inside address.
-    NoPool,
-}
-
-/// Why a packet was dropped without a word. One variant = one counter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Denied {
-    /// Nobody inside has this outside endpoint.
-    NoMapping,
-    /// The mapping's filter does not let this remote endpoint in.
-    Filtered,
-    /// A TCP segment without SYN that belongs to no connection.
-    TcpNoSession,
-    /// No session could be made for a packet from outside: a cap is reached.
-    TableFull,
-}
-
-/// Something the log of a carrier-grade NAT wants to know (RFC 6888 REQ-12: without destinations).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    MappingCreated { protocol: u8, inside: Endpoint, outside: Endpoint },
-    MappingRemoved { protocol: u8, inside: Endpoint, outside: Endpoint, lifetime_secs: u32 },
-    BlockAllocated { inside: u32, outside: u32, first: u16, size: u16 },
-    BlockReleased { inside: u32, outside: u32, first: u16, size: u16 },
-}
-
-/// A port of an address that NAT shares with the host ([`Config::shared`]): from `held` on its packets are NAT's, after
-/// it the host's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PortChange {
-    pub protocol: u8,
-    pub outside: Endpoint,
-    pub held: bool,
-}
-
-/// Sums since start, and what there is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
-    pub sessions: u64,
-    pub mappings: u64,
-    pub subscribers: u64,
-    pub sessions_created: u64,
-    pub sessions_expired: u64,
-    pub mappings_created: u64,
-    /// Events that were not kept because nobody took the earlier ones.
-    pub events_lost: u64,
-}
+use crate::verdict::{Denied, ErrorRewrite, ErrorVerdict, Event, PortChange, Rewrite, Totals, Verdict};
 
 /// One shard.
 #[derive(Debug)]
@@ -447,32 +344,6 @@ impl Nat {
         Some(Instant::from_secs(secs.into()))
     }
 
-    /// What [`Config::sources`] says of an inside address on its way to where no rule of its own leads.
-    pub(crate) fn source_action(&self, inside: u32) -> Option<SourceAction> {
-        let of_any = |action: SourceAction| !matches!(action, SourceAction::ExemptTo(_));
-        self.config.sources.iter().find(|s| s.holds(inside) && of_any(s.action)).map(|s| s.action)
-    }
-
-    /// Whether an inside address is not translated on its way to this destination (RFC 6888 REQ-6).
-    pub fn exempts_destination(&self, inside: u32, destination: u32) -> bool {
-        let decides = |s: &&Source| {
-            s.holds(inside)
-                && match s.action {
-                    SourceAction::ExemptTo(to) => destination & to.mask() == to.bits(),
-                    SourceAction::Pool(_) | SourceAction::Exempt => true,
-                }
-        };
-        let rule = self.config.sources.iter().find(decides);
-        matches!(rule.map(|s| s.action), Some(SourceAction::ExemptTo(_)))
-    }
-
-    /// Whether packets of this inside address leave as they are on their way to this destination.
-    pub fn exempts(&self, inside: u32, destination: u32) -> bool {
-        let of_any = !self.statics.contains_key(&inside)
-            && matches!(self.source_action(inside), Some(SourceAction::Exempt));
-        of_any || self.exempts_destination(inside, destination)
-    }
-
     /// Whether the flow of a packet from outside has a session. Touches nothing.
     pub fn has_session(&self, flow: &Flow) -> bool {
         self.sessions.inbound(flow).is_some()
@@ -509,26 +380,6 @@ impl Nat {
             subscribers: self.subscribers.slab.len() as u64,
             ..self.totals
         }
-    }
-
-    /// Bytes of memory for sessions and mappings.
-    pub fn bytes(&self) -> usize {
-        self.sessions.bytes() + self.mappings.bytes()
-    }
-
-    /// RFC 7422, forward: the outside address and ports of an inside address.
-    pub fn deterministic(&self, inside: u32) -> Option<(u32, RangeInclusive<u16>)> {
-        self.pools.iter().find_map(|p| p.deterministic(inside).map(|(at, range)| (p.address(at), range)))
-    }
-
-    /// RFC 7422, reverse: the inside address behind an outside endpoint.
-    pub fn deterministic_inside(&self, outside: Endpoint) -> Option<u32> {
-        self.pools.iter().find_map(|p| p.deterministic_inside(outside.addr, outside.port))
-    }
-
-    /// Free ports of a pool for a protocol, resting ones not counted.
-    pub fn free_ports(&self, pool: u16, protocol: u8) -> Option<u64> {
-        Some(self.pools.get(usize::from(pool))?.free(Kind::of(protocol)?))
     }
 
     fn outbound(&mut self, flow: &Flow, tcp: Option<Tcp>) -> Verdict {

@@ -6,11 +6,12 @@ use crate::expiry::{Link, NIL};
 use millrace_net::Instant;
 
 use crate::flow::{Endpoint, Flow, Tcp, protocol};
-use crate::nat::{Denied, Event, Nat, OutsideAddress, PortChange, Refused, Verdict};
+use crate::nat::{Nat, OutsideAddress};
 use crate::pool::Exhausted;
 use crate::ports::Kind;
 use crate::table::{Mapping, Origin, Session};
 use crate::tcp_state::{Direction, TcpState};
+use crate::verdict::{Denied, Event, PortChange, Refused, Verdict};
 
 impl Nat {
     /// The mappings of the configured port forwards; they live as long as the shard.

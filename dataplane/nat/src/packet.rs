@@ -11,8 +11,8 @@ use millrace_net::wire::ipv4::{self, Ipv4};
 use millrace_net::wire::{tcp, udp};
 
 use crate::flow::{Endpoint, Flow, Tcp, protocol};
-use crate::nat::ErrorRewrite;
 use crate::table::Side;
+use crate::verdict::ErrorRewrite;
 
 /// What a packet is to NAT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

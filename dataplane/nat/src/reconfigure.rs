@@ -9,10 +9,11 @@ use millrace_net::Instant;
 use crate::config::{Allocation, Config, SourceAction};
 use crate::expiry::{Link, NIL};
 use crate::flow::Endpoint;
-use crate::nat::{Event, Nat, PortChange};
+use crate::nat::Nat;
 use crate::ports::{Kind, Slices};
 use crate::table::{Block, Mapping, Origin, Session};
 use crate::tcp_state::TcpState;
+use crate::verdict::{Event, PortChange};
 
 /// What became of state under a new configuration, or of a dump's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

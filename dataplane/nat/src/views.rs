@@ -90,6 +90,26 @@ pub struct PoolView<'a> {
 }
 
 impl Nat {
+    /// Bytes of memory for sessions and mappings.
+    pub fn bytes(&self) -> usize {
+        self.sessions.bytes() + self.mappings.bytes()
+    }
+
+    /// RFC 7422, forward: the outside address and ports of an inside address.
+    pub fn deterministic(&self, inside: u32) -> Option<(u32, RangeInclusive<u16>)> {
+        self.pools.iter().find_map(|p| p.deterministic(inside).map(|(at, range)| (p.address(at), range)))
+    }
+
+    /// RFC 7422, reverse: the inside address behind an outside endpoint.
+    pub fn deterministic_inside(&self, outside: Endpoint) -> Option<u32> {
+        self.pools.iter().find_map(|p| p.deterministic_inside(outside.addr, outside.port))
+    }
+
+    /// Free ports of a pool for a protocol, resting ones not counted.
+    pub fn free_ports(&self, pool: u16, protocol: u8) -> Option<u64> {
+        Some(self.pools.get(usize::from(pool))?.free(Kind::of(protocol)?))
+    }
+
     /// Shows the sessions among the next `records` positions; gives where to go on, `None` at the end. What is made or
     /// ended between two pages may be missed; nothing is shown twice.
     pub fn sessions_page(
