@@ -62,7 +62,8 @@ fn files(dir: &str, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn every_target_takes_its_seeds_and_their_pieces() {
-    let targets: [(&str, fn(&[u8])); 6] = [
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 6] = [
         ("rip", targets::rip),
         ("bfd", targets::bfd),
         ("ospf", targets::ospf),

@@ -157,6 +157,11 @@ impl Session {
         }
     }
 
+    /// Whether there is a connection on which the dataplane has said nothing yet.
+    pub(super) fn is_greeting(&self) -> bool {
+        matches!(&self.state, State::Up(up) if up.phase == Phase::Greeting)
+    }
+
     /// The connection is gone. Whoever waits for an answer is told.
     pub(super) fn lost(&mut self, reason: String) {
         self.audit.abandon();

@@ -226,6 +226,8 @@ impl Runtime {
         match event {
             Event::Connected(connection) => self.session.connected(connection),
             Event::Unreachable(reason) => self.session.unreachable(reason),
+            // One that hangs up on the greeting, such as another build of the dataplane, will do so again.
+            Event::Lost(reason) if self.session.is_greeting() => self.lose(reason, fib_client::LONGEST_WAIT),
             Event::Lost(reason) => self.lose(reason, Duration::ZERO),
             Event::Reply(reply) => {
                 let now = self.now();

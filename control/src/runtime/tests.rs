@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::handle::{ApplyError, Handle, RouteFilter, RouteSelect, RouteView, Status, SyncState};
 use super::task::Runtime;
 use crate::config::{self, Config};
-use crate::fib_client::DATAPLANE_SOCKET;
+use crate::fib_client::{DATAPLANE_SOCKET, LONGEST_WAIT};
 use crate::links::{Link, LinkAddress, LinkTable};
 
 /// How long anything may take; nothing waits this long unless it is broken.
@@ -424,4 +424,20 @@ async fn a_next_hop_that_changes_under_many_routes_is_one_message() {
     // The group of the many, and the group and the route of the one the change is about.
     assert_eq!(fib.batches - before.0, 1);
     assert!(fib.ops - before.1 <= 4, "{} operations", fib.ops - before.1);
+}
+
+/// Such as another build: control does not run at it.
+#[tokio::test]
+async fn a_dataplane_that_hangs_up_on_the_greeting_is_asked_again_after_a_pause() {
+    let bed = Bed::new("");
+    let listener = UnixListener::bind(bed.dir.path().join(DATAPLANE_SOCKET)).unwrap();
+    let three = async {
+        listener.accept().await.unwrap();
+        let first = tokio::time::Instant::now();
+        listener.accept().await.unwrap();
+        listener.accept().await.unwrap();
+        first.elapsed()
+    };
+    let took = tokio::time::timeout(PATIENCE, three).await.expect("it is asked again");
+    assert!(2 * LONGEST_WAIT <= took + Duration::from_millis(100), "{took:?}");
 }
