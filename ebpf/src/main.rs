@@ -26,8 +26,8 @@ use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, XskMap};
 use aya_ebpf::programs::XdpContext;
 use millrace_ebpf_abi::{
-    Interface, LOCAL, LocalKey, MAX_INTERFACES, MAX_LOCALS, MAX_QUEUES, MAX_SHARED, OUTCOME_SLOTS, UNKNOWN_PORT, XdpOutcome,
-    outcome_slot,
+    Interface, LOCAL, LocalKey, MAX_INTERFACES, MAX_LOCALS, MAX_QUEUES, MAX_SHARED, OUTCOME_SLOTS,
+    UNKNOWN_PORT, XdpOutcome, outcome_slot,
 };
 
 mod frame;

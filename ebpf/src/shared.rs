@@ -17,8 +17,7 @@ use millrace_ebpf_abi::{FragmentKey, LocalKey, MAX_FRAGMENTS, NAT_PORT_WORDS, po
 use crate::frame::{IPV4, IPV4_HEADER_LEN, read};
 
 #[map]
-static NAT_PORTS: Array<u64> =
-    Array::with_max_entries(NAT_PORT_WORDS, aya_ebpf::bindings::BPF_F_MMAPABLE);
+static NAT_PORTS: Array<u64> = Array::with_max_entries(NAT_PORT_WORDS, aya_ebpf::bindings::BPF_F_MMAPABLE);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, u8> = LruHashMap::with_max_entries(MAX_FRAGMENTS, 0);
 
@@ -69,11 +68,7 @@ pub(crate) fn is_nats(ctx: &XdpContext, slot: u8, destination: LocalKey) -> bool
     let held = port(ctx, &header, destination).is_some_and(|(protocol, port)| holds(slot, protocol, port));
     if header.more {
         // Identifications come again: what is remembered is always the last first fragment's.
-        let _ = if held {
-            FRAGMENTS.insert(header.key, 1u8, 0)
-        } else {
-            FRAGMENTS.remove(header.key)
-        };
+        let _ = if held { FRAGMENTS.insert(header.key, 1u8, 0) } else { FRAGMENTS.remove(header.key) };
     }
     held
 }
