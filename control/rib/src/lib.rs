@@ -28,7 +28,7 @@ mod tracker;
 pub mod view;
 
 pub use nexthop::{IfIndex, Kind, Nexthop, Path, Target, Unresolved, Via};
-pub use prefix_map::PrefixMap;
+pub use prefix_map::{Hint, PrefixMap};
 pub use protocol::Protocol;
 pub use rib::{Delta, Rib, Route, Settings};
 pub use sets::GroupId;

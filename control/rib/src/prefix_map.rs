@@ -36,6 +36,17 @@ struct Place {
     index: usize,
 }
 
+/// Where a key was. It may be elsewhere since: a hint that is out of date costs a search.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hint(u32);
+
+impl Place {
+    fn hint(self) -> Hint {
+        // Too many keys for a hint: one that leads nowhere.
+        Hint(u32::try_from(self.chunk * CHUNK + self.index).unwrap_or(u32::MAX))
+    }
+}
+
 impl<T> Default for PrefixMap<T> {
     fn default() -> Self {
         Self { firsts: Vec::new(), chunks: Vec::new(), len: 0, newest: 0 }
@@ -61,18 +72,32 @@ impl<T> PrefixMap<T> {
     }
 
     pub fn get_mut(&mut self, prefix: Prefix) -> Option<&mut T> {
+        self.locate(prefix).map(|(value, _)| value)
+    }
+
+    /// The value, and how it is found again soon.
+    pub fn locate(&mut self, prefix: Prefix) -> Option<(&mut T, Hint)> {
         let place = self.find(key(prefix)).ok()?;
+        Some((&mut self.chunks[place.chunk].values[place.index], place.hint()))
+    }
+
+    /// As [`PrefixMap::get_mut`], without a search if `prefix` is still where it was.
+    pub fn get_mut_near(&mut self, prefix: Prefix, hint: Hint) -> Option<&mut T> {
+        let key = key(prefix);
+        let place = Place { chunk: hint.0 as usize / CHUNK, index: hint.0 as usize % CHUNK };
+        let there = self.chunks.get(place.chunk).and_then(|chunk| chunk.keys.get(place.index));
+        let place = if there == Some(&key) { place } else { self.find(key).ok()? };
         Some(&mut self.chunks[place.chunk].values[place.index])
     }
 
-    /// The value of `prefix`, made first where there is none.
-    pub fn get_or_insert_with(&mut self, prefix: Prefix, make: impl FnOnce() -> T) -> &mut T {
+    /// The value of `prefix`, made first where there is none, and how it is found again soon.
+    pub fn get_or_insert_with(&mut self, prefix: Prefix, make: impl FnOnce() -> T) -> (&mut T, Hint) {
         let key = key(prefix);
         let place = match self.find(key) {
             Ok(place) => place,
             Err(place) => self.insert_at(place, key, make()),
         };
-        &mut self.chunks[place.chunk].values[place.index]
+        (&mut self.chunks[place.chunk].values[place.index], place.hint())
     }
 
     /// The value that was there before.
@@ -146,10 +171,6 @@ impl<T> PrefixMap<T> {
         let Some(keys) = self.chunks.get(chunk).map(|chunk| &chunk.keys) else {
             return Err(Place { chunk: 0, index: 0 });
         };
-        // The end is where sorted input goes.
-        if keys.last().is_some_and(|last| *last < key) {
-            return Err(Place { chunk, index: keys.len() });
-        }
         match keys.binary_search(&key) {
             Ok(index) => Ok(Place { chunk, index }),
             Err(index) => Err(Place { chunk, index }),

@@ -7,7 +7,7 @@ use millrace_net::{Instant, Prefix};
 
 use crate::entry::{self, AllSeveral, Body, Candidate, Choice, Slot};
 use crate::nexthop::{IfIndex, Kind, Target, Via};
-use crate::prefix_map::PrefixMap;
+use crate::prefix_map::{Hint, PrefixMap};
 use crate::protocol::Protocol;
 use crate::sets::{CROWD, GroupId, Sets, Users};
 use crate::tracker::Tracker;
@@ -77,7 +77,7 @@ pub struct Rib {
     /// Of candidates that have one, by prefix, protocol and instance: few do, and a million slots have to fit.
     pub(crate) tags: BTreeMap<(Prefix, Protocol, u16), u32>,
     /// Prefixes to be looked at by the next drain.
-    queue: VecDeque<Prefix>,
+    queue: VecDeque<(Prefix, Hint)>,
     stale_sets: BTreeSet<GroupId>,
     /// Groups whose content may differ from what the dataplane was told.
     changed_groups: BTreeSet<GroupId>,
@@ -126,18 +126,18 @@ impl Rib {
         let Route { protocol, instance, distance, metric, tag, target: _ } = *route;
         let retagged = self.set_tag((prefix, protocol, instance), tag);
         let candidate = Candidate { protocol, distance, instance, metric, set, since };
-        let slot = self.table.get_or_insert_with(prefix, Slot::new);
+        let (slot, hint) = self.table.get_or_insert_with(prefix, Slot::new);
         let replaced = self.several.put(slot, candidate);
         if replaced.is_some_and(|old| old.is_same_route(&candidate)) {
             // Never the last holder: the old candidate has it too.
             let _ = self.sets.release(set);
             if retagged && slot.queue() {
-                self.queue.push_back(prefix);
+                self.queue.push_back((prefix, hint));
             }
             return;
         }
         if slot.queue() {
-            self.queue.push_back(prefix);
+            self.queue.push_back((prefix, hint));
         }
         match replaced {
             Some(old) => self.drop_set(old.set, prefix),
@@ -165,10 +165,10 @@ impl Rib {
 
     /// Removes a candidate. Absent is fine.
     pub fn remove(&mut self, prefix: Prefix, protocol: Protocol, instance: u16) {
-        let Some(slot) = self.table.get_mut(prefix) else { return };
+        let Some((slot, hint)) = self.table.locate(prefix) else { return };
         let Some(removed) = self.several.take(slot, protocol, instance) else { return };
         if slot.queue() {
-            self.queue.push_back(prefix);
+            self.queue.push_back((prefix, hint));
         }
         self.set_tag((prefix, protocol, instance), 0);
         self.candidates[protocol.index()] -= 1;
@@ -260,8 +260,8 @@ impl Rib {
             self.walk_on(limit * STRIDE);
         }
         for _ in 0..limit {
-            let Some(prefix) = self.queue.pop_front() else { break };
-            self.settle(prefix, deltas);
+            let Some((prefix, hint)) = self.queue.pop_front() else { break };
+            self.settle(prefix, hint, deltas);
             settled(prefix);
         }
         if self.queue.is_empty() && !self.walk.running {
@@ -331,8 +331,9 @@ impl Rib {
     }
 
     fn enqueue(&mut self, prefix: Prefix) {
-        if self.table.get_mut(prefix).is_some_and(Slot::queue) {
-            self.queue.push_back(prefix);
+        let Some((slot, hint)) = self.table.locate(prefix) else { return };
+        if slot.queue() {
+            self.queue.push_back((prefix, hint));
         }
     }
 
@@ -417,8 +418,8 @@ impl Rib {
     }
 
     /// Chooses among the candidates of a prefix and tells the difference.
-    fn settle(&mut self, prefix: Prefix, deltas: &mut Vec<Delta>) {
-        let Some(slot) = self.table.get_mut(prefix) else { return };
+    fn settle(&mut self, prefix: Prefix, hint: Hint, deltas: &mut Vec<Delta>) {
+        let Some(slot) = self.table.get_mut_near(prefix, hint) else { return };
         slot.unqueue();
         let told = slot.told();
         let chosen = match slot.body {
@@ -427,12 +428,11 @@ impl Rib {
             Body::Several(index) => {
                 let chosen = self.choose_of_several(index);
                 let body = self.several.pack(index);
-                if let Some(slot) = self.table.get_mut(prefix) {
-                    slot.body = body;
-                    slot.set_told(chosen);
-                }
                 if matches!(body, Body::Empty) {
                     self.table.remove(prefix);
+                } else if let Some(slot) = self.table.get_mut_near(prefix, hint) {
+                    slot.body = body;
+                    slot.set_told(chosen);
                 }
                 return self.tell(prefix, told, chosen, deltas);
             }
