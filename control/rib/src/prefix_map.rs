@@ -90,8 +90,13 @@ impl<T> PrefixMap<T> {
         Some(&mut self.chunks[place.chunk].values[place.index])
     }
 
-    /// The value of `prefix`, made first where there is none, and how it is found again soon.
-    pub fn get_or_insert_with(&mut self, prefix: Prefix, make: impl FnOnce() -> T) -> (&mut T, Hint) {
+    /// The value of `prefix`, made first where there is none.
+    pub fn get_or_insert_with(&mut self, prefix: Prefix, make: impl FnOnce() -> T) -> &mut T {
+        self.locate_or_insert_with(prefix, make).0
+    }
+
+    /// The same, and how it is found again soon.
+    pub fn locate_or_insert_with(&mut self, prefix: Prefix, make: impl FnOnce() -> T) -> (&mut T, Hint) {
         let key = key(prefix);
         let place = match self.find(key) {
             Ok(place) => place,

@@ -126,7 +126,7 @@ impl Rib {
         let Route { protocol, instance, distance, metric, tag, target: _ } = *route;
         let retagged = self.set_tag((prefix, protocol, instance), tag);
         let candidate = Candidate { protocol, distance, instance, metric, set, since };
-        let (slot, hint) = self.table.get_or_insert_with(prefix, Slot::new);
+        let (slot, hint) = self.table.locate_or_insert_with(prefix, Slot::new);
         let replaced = self.several.put(slot, candidate);
         if replaced.is_some_and(|old| old.is_same_route(&candidate)) {
             // Never the last holder: the old candidate has it too.
