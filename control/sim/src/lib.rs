@@ -17,6 +17,7 @@
 //! ```
 
 pub mod loops;
+mod mishap;
 pub mod network;
 pub mod oracle;
 pub mod ospf;

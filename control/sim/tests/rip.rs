@@ -111,7 +111,7 @@ fn trees_never_loop() {
             let mut network = network_of(&topology, Quality::bad(50), seed, split_horizon, 1);
             network.run_for(60 * SECOND);
             for _ in 0..25 {
-                flap(&mut network, &mut rng);
+                network.flap(&mut rng);
                 network.run_for(rng.between(Duration::ZERO, 20 * SECOND));
             }
             assert_eq!(network.loops().count(), 0, "{split_horizon:?} seed {seed}");
@@ -192,10 +192,10 @@ fn random_networks_with_loss_and_flaps() {
         let mut network = network_of(&topology, Quality::bad(loss), seed, SplitHorizon::PoisonedReverse, 1);
         network.run_for(60 * SECOND);
         for _ in 0..20 {
-            flap(&mut network, &mut rng);
+            network.flap(&mut rng);
             network.run_for(rng.between(Duration::ZERO, 40 * SECOND));
         }
-        mend(&mut network);
+        network.mend();
         let what = format!("seed {seed}, {loss} permille");
         let began = network.now();
         let agreed = (0..60).any(|_| {
@@ -240,39 +240,11 @@ fn runs_are_reproducible() {
         let topology = Topology::random(10, 5, &mut rng);
         let mut network = network_of(&topology, Quality::bad(100), seed, SplitHorizon::PoisonedReverse, 1);
         for _ in 0..10 {
-            flap(&mut network, &mut rng);
+            network.flap(&mut rng);
             network.run_for(15 * SECOND);
         }
         (network.frames_sent(), network.loops().count(), report::tables(&network))
     };
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4));
-}
-
-/// Cuts, silences or mends a link, or kills or starts a router.
-fn flap(network: &mut Network<RipRouter>, rng: &mut Rng) {
-    let draw = |rng: &mut Rng, bound: usize| usize::try_from(rng.below(bound as u64)).expect("small");
-    if rng.chance(200) {
-        let r = draw(rng, network.topology().routers);
-        if network.is_running(r) { network.crash(r) } else { network.start(r) }
-    } else {
-        let s = draw(rng, network.topology().segments.len());
-        let state = match network.segment_state(s) {
-            SegmentState::Up if rng.chance(300) => SegmentState::Silent,
-            SegmentState::Up => SegmentState::Down,
-            SegmentState::Down | SegmentState::Silent => SegmentState::Up,
-        };
-        network.set_segment(s, state);
-    }
-}
-
-fn mend(network: &mut Network<RipRouter>) {
-    for s in 0..network.topology().segments.len() {
-        network.set_segment(s, SegmentState::Up);
-    }
-    for r in 0..network.topology().routers {
-        if !network.is_running(r) {
-            network.start(r);
-        }
-    }
 }
